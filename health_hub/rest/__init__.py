@@ -1,0 +1,1 @@
+"""HTTP for FHIR: interactions, bundles, operations and the CapabilityStatement."""

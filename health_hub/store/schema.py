@@ -1,0 +1,167 @@
+"""The tables, as SQLModel; migrations create them, hot statements go straight to the driver.
+
+One row a resource with its document and its search keys (docs/architecture.md, "Storage"). `p` columns are
+`keys.parameter(type, code)`, times are milliseconds or microseconds since 1970 UTC. On SQLite the keys stand in
+table `key` as well, because it has no index on the members of an array.
+"""
+
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, PrimaryKeyConstraint, SmallInteger, Text, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlmodel import Field, SQLModel
+
+_Id = Text().with_variant(Text(collation="C"), "postgresql")
+_Keys = LargeBinary().with_variant(ARRAY(BigInteger), "postgresql")
+_Double = Double()
+
+
+class ResourceRow(SQLModel, table=True):
+    """The current version of every resource; a deleted one keeps its row without document and keys."""
+
+    __tablename__ = "resource"
+    __table_args__ = (
+        Index("resource_identity", "type", "id", unique=True),
+        Index("resource_updated", "type", "updated", "rid"),
+        Index("resource_self", "self"),
+        Index("resource_keys", "keys", postgresql_using="gin").ddl_if(dialect="postgresql"),
+    )
+    rid: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    type: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    id: str = Field(sa_column=Column(_Id, nullable=False))
+    version: int = Field(sa_column=Column(Integer, nullable=False))
+    updated: int = Field(sa_column=Column(BigInteger, nullable=False))  # ms
+    deleted: bool = Field(sa_column=Column(Boolean, nullable=False))
+    method: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    seq: int = Field(sa_column=Column(BigInteger, nullable=False))  # the writing transaction
+    self_: int = Field(sa_column=Column("self", BigInteger, nullable=False))
+    blob: int | None = Field(sa_column=Column(BigInteger, nullable=True))
+    doc: bytes | None = Field(sa_column=Column(LargeBinary, nullable=True))
+    keys: bytes | None = Field(sa_column=Column(_Keys, nullable=True))
+
+
+class HistoryRow(SQLModel, table=True):
+    """Versions that were replaced or deleted."""
+
+    __tablename__ = "history"
+    __table_args__ = (PrimaryKeyConstraint("rid", "version"), Index("history_updated", "type", "updated", "rid", "version"))
+    rid: int = Field(sa_column=Column(BigInteger, autoincrement=False))
+    version: int = Field(sa_column=Column(Integer))
+    type: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    id: str = Field(sa_column=Column(_Id, nullable=False))
+    updated: int = Field(sa_column=Column(BigInteger, nullable=False))
+    deleted: bool = Field(sa_column=Column(Boolean, nullable=False))
+    method: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    seq: int = Field(sa_column=Column(BigInteger, nullable=False))
+    blob: int | None = Field(sa_column=Column(BigInteger, nullable=True))
+    doc: bytes | None = Field(sa_column=Column(LargeBinary, nullable=True))
+
+
+def _ordered(table: str, *wide: str) -> tuple[Index, ...]:
+    return tuple(Index(f"{table}_{c}", "p", *(["canon", c] if c == "clow" else [c]), "rid") for c in wide) + (Index(f"{table}_rid", "rid", "p"),)
+
+
+class DateKey(SQLModel, table=True):
+    """Date, dateTime, instant and Period values: microseconds, `high` inclusive."""
+
+    __tablename__ = "date_key"
+    __table_args__ = _ordered("date_key", "low", "high")
+    __mapper_args__ = {"primary_key": ["rid", "p", "low", "high"]}  # noqa: RUF012  for the mapper only: rows may repeat
+    p: int = Field(sa_column=Column(BigInteger, nullable=False))
+    low: int = Field(sa_column=Column(BigInteger, nullable=False))
+    high: int = Field(sa_column=Column(BigInteger, nullable=False))
+    rid: int = Field(sa_column=Column(BigInteger, nullable=False))
+    flags: int = Field(sa_column=Column(SmallInteger, nullable=False))
+
+
+class NumberKey(SQLModel, table=True):
+    __tablename__ = "number_key"
+    __table_args__ = _ordered("number_key", "low")
+    __mapper_args__ = {"primary_key": ["rid", "p", "low", "high"]}  # noqa: RUF012
+    p: int = Field(sa_column=Column(BigInteger, nullable=False))
+    low: float = Field(sa_column=Column(_Double, nullable=False))
+    high: float = Field(sa_column=Column(_Double, nullable=False))
+    rid: int = Field(sa_column=Column(BigInteger, nullable=False))
+    flags: int = Field(sa_column=Column(SmallInteger, nullable=False))
+
+
+class QuantityKey(SQLModel, table=True):
+    """`low`, `high` as written; `clow`, `chigh` in the canonical UCUM unit whose hash is `canon`."""
+
+    __tablename__ = "quantity_key"
+    __table_args__ = _ordered("quantity_key", "low", "clow")
+    __mapper_args__ = {"primary_key": ["rid", "p", "low", "high"]}  # noqa: RUF012
+    p: int = Field(sa_column=Column(BigInteger, nullable=False))
+    low: float = Field(sa_column=Column(_Double, nullable=False))
+    high: float = Field(sa_column=Column(_Double, nullable=False))
+    code: int = Field(sa_column=Column(BigInteger, nullable=False))
+    unit: int = Field(sa_column=Column(BigInteger, nullable=False))
+    canon: int = Field(sa_column=Column(BigInteger, nullable=False))
+    clow: float = Field(sa_column=Column(_Double, nullable=False))
+    chigh: float = Field(sa_column=Column(_Double, nullable=False))
+    rid: int = Field(sa_column=Column(BigInteger, nullable=False))
+    flags: int = Field(sa_column=Column(SmallInteger, nullable=False))
+
+
+class StringKey(SQLModel, table=True):
+    """Folded strings; the index holds the first 128 characters, because an index row has a limit."""
+
+    __tablename__ = "string_key"
+    __table_args__ = (
+        Index("string_key_v", "p", text("substr(v, 1, 128)"), "rid"),
+        Index("string_key_rid", "rid", "p"),
+    )
+    __mapper_args__ = {"primary_key": ["rid", "p", "v"]}  # noqa: RUF012
+    p: int = Field(sa_column=Column(BigInteger, nullable=False))
+    v: str = Field(sa_column=Column(_Id, nullable=False))
+    rid: int = Field(sa_column=Column(BigInteger, nullable=False))
+    flags: int = Field(sa_column=Column(SmallInteger, nullable=False))
+
+
+class PositionKey(SQLModel, table=True):
+    """Degrees, for the special parameter `near`."""
+
+    __tablename__ = "position_key"
+    __table_args__ = _ordered("position_key", "lat")
+    __mapper_args__ = {"primary_key": ["rid", "p", "lat", "lon"]}  # noqa: RUF012
+    p: int = Field(sa_column=Column(BigInteger, nullable=False))
+    lat: float = Field(sa_column=Column(_Double, nullable=False))
+    lon: float = Field(sa_column=Column(_Double, nullable=False))
+    rid: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+
+class Blob(SQLModel, table=True):
+    """Content of Binary resources in pieces; a blob no version names is swept at start."""
+
+    __tablename__ = "blob"
+    __table_args__ = (PrimaryKeyConstraint("blob", "n"),)
+    blob: int = Field(sa_column=Column(BigInteger, autoincrement=False))
+    n: int = Field(sa_column=Column(Integer))
+    data: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class Setting(SQLModel, table=True):
+    """What the workers of one hub share: secret of page tokens, fingerprint of the index, counters."""
+
+    __tablename__ = "setting"
+    name: str = Field(sa_column=Column(Text, primary_key=True))
+    value: str = Field(sa_column=Column(Text, nullable=False))
+
+
+class Mark(SQLModel, table=True):
+    """What a load has done, committed with its resources, so that a second run skips it."""
+
+    __tablename__ = "mark"
+    name: str = Field(sa_column=Column(_Id, primary_key=True))
+
+
+class Job(SQLModel, table=True):
+    """Long work asked for by `Prefer: respond-async`, reindexing and exports."""
+
+    __tablename__ = "job"
+    id: str = Field(sa_column=Column(Text, primary_key=True))
+    kind: str = Field(sa_column=Column(Text, nullable=False))
+    state: str = Field(sa_column=Column(Text, nullable=False))  # running, done, failed, cancelled
+    created: int = Field(sa_column=Column(BigInteger, nullable=False))
+    updated: int = Field(sa_column=Column(BigInteger, nullable=False))
+    progress: str = Field(sa_column=Column(Text, nullable=False))
+    request: str = Field(sa_column=Column(Text, nullable=False))
+    result: bytes | None = Field(sa_column=Column(LargeBinary, nullable=True))
