@@ -20,7 +20,7 @@ $(PY):
 
 $(STAMP): requirements-dev.lock requirements.in pyproject.toml | $(PY)
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@PYTHONWARNINGS=ignore $(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 run: setup ## demo records on embedded SQLite at http://127.0.0.1:8080/fhir, open on loopback only
