@@ -26,7 +26,10 @@ class TokenValue:
 
 @dataclass(frozen=True, slots=True)
 class DateValue:
-    """Microseconds since 1970 UTC, `high` inclusive: the whole day, month or second that was written."""
+    """Microseconds since 1970 UTC, `high` inclusive: the whole day, month or second that was written.
+
+    `ap` is already widened by the parser (10% of the gap to today): a match is any overlap with low..high.
+    """
 
     prefix: Prefix
     low: int
@@ -35,7 +38,7 @@ class DateValue:
 
 @dataclass(frozen=True, slots=True)
 class NumberValue:
-    """`low` inclusive, `high` exclusive: half a unit of the last written digit around `value` (eq, ne); `ap` 10%."""
+    """`low` inclusive, `high` exclusive: half a unit of the last written digit around `value` (eq, ne); `ap` 10% (overlap)."""
 
     prefix: Prefix
     value: Decimal
@@ -88,7 +91,10 @@ class Test:
 
     modifier: None, "exact", "contains", "text", "not", "above", "below", "in", "not-in", "of-type", "identifier",
     "missing"; `:[type]` is folded into the ReferenceValue. `_id`, `_lastUpdated`, `_tag`, `_profile`, `_security`,
-    `_source`, `_text`, `_content`, `_list`, `_type`, `_in` are Tests as well.
+    `_source`, `_text`, `_content`, `_list` are Tests as well; `_type` narrows Query.types. Value kinds: :text of a token is a
+    StringValue, :in/:not-in a UriValue, :identifier a TokenValue, `_list` a ReferenceValue ("List", id), a compartment is
+    code "_compartment" with ReferenceValues. With several types the definition is the first type's; the code counts.
+    `_filter` also asks of strings "equals" (whole value, folded), "ends", "gt", "ge", "lt", "le" (order of folded text).
     """
 
     param: SearchParam
