@@ -1,0 +1,209 @@
+"""One answer of the API and its way onto the wire: headers, Prefer, subsets, JSON or XML, HEAD, compression (R4 http.html)."""
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from email.utils import formatdate
+from functools import lru_cache
+from typing import Any
+
+from health_hub.fhir.json import dumps, loads, pretty
+from health_hub.fhir.outcome import FhirError, Issue, outcome
+from health_hub.rest import subset
+from health_hub.rest.negotiate import CONTENT_TYPE
+from health_hub.rest.request import Request
+from health_hub.store.model import Stored
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+_JSON, _XML = CONTENT_TYPE["json"].encode(), CONTENT_TYPE["xml"].encode()
+# Clinical data: no shared cache keeps it, and a private one asks again (R4 http.html#cread makes that cheap).
+_CACHE = (b"cache-control", b"private, no-cache")
+_VARY = (b"vary", b"Accept, Accept-Encoding, Prefer, Authorization, Origin")
+_THREAD_FROM = 256 << 10  # compressing this much takes 2 ms and more: elsewhere than on the event loop
+
+
+class Response:
+    """What an interaction answers.
+
+    The body is the first of these that is there: `content` (not FHIR, as it is), `json` (a resource already encoded),
+    `resource`, the document of `stored`. `stored` also gives ETag and Last-Modified. `written` marks the answer
+    to a create, update, patch or delete, whose body `Prefer: return` governs. `empty` asks for no body at all.
+    """
+
+    __slots__ = (
+        "content", "content_type", "empty", "headers", "json", "length",
+        "location", "resource", "status", "stored", "subset_done", "written",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        status: int,
+        *,
+        stored: Stored | None = None,
+        resource: dict[str, Any] | None = None,
+        json: bytes | None = None,
+        content: bytes | AsyncIterator[bytes] | None = None,
+        content_type: str = "",
+        length: int | None = None,
+        location: str | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+        written: bool = False,
+        empty: bool = False,
+        subset_done: bool = False,
+    ) -> None:
+        self.status = status
+        self.stored = stored
+        self.resource = resource
+        self.json = json
+        self.content = content
+        self.content_type = content_type
+        self.length = length
+        self.location = location
+        self.headers = headers
+        self.written = written
+        self.empty = empty
+        self.subset_done = subset_done
+
+    @property
+    def etag(self) -> str | None:
+        return None if self.stored is None or not self.stored.version else f'W/"{self.stored.version}"'
+
+    def body(self, request: Request) -> dict[str, Any] | None:
+        """The resource a batch entry's response carries, as data; None when there is none (Prefer heeded)."""
+        data = self.document(request)
+        return None if data is None else loads(data)
+
+    def document(self, request: Request) -> bytes | None:
+        """The resource of the answer as compact JSON; None when there is none. Heeds Prefer, _summary and _elements."""
+        if self.empty:
+            return None
+        if self.written:
+            returns = request.prefer.returns
+            if returns == "minimal":
+                return None
+            if returns == "OperationOutcome" and self.status < 300:
+                return dumps(outcome([Issue("informational", self._said(), severity="information")]))
+        if self.json is not None:
+            data = self.json
+        elif self.resource is not None:
+            data = dumps(self.resource)
+        elif self.stored is not None and self.stored.doc is not None:
+            data = self.stored.doc
+        else:
+            return None
+        if not self.subset_done and self.status < 300 and request.query and (b"_summary" in request.query or b"_elements" in request.query):
+            data = _reduced(request, data)
+        return data
+
+    def _said(self) -> str:
+        name = self.stored.reference if self.stored else "the resource"
+        if self.stored is not None and self.stored.deleted:
+            return f"{name} is deleted"
+        return f"{name} {'created' if self.status == 201 else 'stored'} as version {self.stored.version if self.stored else 0}"
+
+
+def _reduced(request: Request, data: bytes) -> bytes:
+    summary, elements = subset.wanted(request.parameter("_summary"), request.parameter("_elements"))
+    if summary is None and not elements:
+        return data
+    if summary == "count":
+        raise FhirError(400, Issue("value", "_summary=count belongs to searches"))
+    return dumps(subset.reduce(loads(data), summary, elements))
+
+
+def refused(error: FhirError) -> Response:
+    """The answer that tells a FhirError."""
+    return Response(error.status, resource=outcome(error.issues), headers=error.headers, subset_done=True)
+
+
+@lru_cache(maxsize=4096)
+def http_date(seconds: int) -> bytes:
+    return formatdate(seconds, usegmt=True).encode()
+
+
+def xml(data: bytes) -> bytes:
+    """A resource's JSON as FHIR XML."""
+    from health_hub.fhir.xml import to_xml
+
+    return to_xml(loads(data))
+
+
+async def send_response(request: Request, response: Response, send: Send, *, gzip_min: int, gzip_level: int, extra: Headers) -> None:
+    """Writes the answer. `extra` are headers that do not depend on the interaction (CORS, request id)."""
+    headers: Headers = []
+    stored = response.stored
+    body: bytes | AsyncIterator[bytes] = b""
+    content_type = b""
+    if response.content is not None:
+        body, content_type = response.content, response.content_type.encode("latin-1", "replace")
+    elif response.status != 304 and (document := response.document(request)) is not None:
+        body, content_type = _represent(request, response, document)
+    if content_type:
+        headers.append((b"content-type", content_type))
+    if stored is not None and stored.version:
+        headers.append((b"etag", b'W/"%d"' % stored.version))
+        headers.append((b"last-modified", http_date(stored.updated // 1000)))
+    if response.location is not None:
+        headers.append((b"location", response.location.encode()))
+    for name, value in response.headers:
+        headers.append((name.lower().encode(), value.encode("latin-1", "replace")))
+    headers.append(_CACHE)
+    headers.append(_VARY)
+    headers += extra
+
+    if not isinstance(body, bytes):
+        await _send_stream(request, response, body, headers, send)
+        return
+    if gzip_min and len(body) >= gzip_min and b"gzip" in request.headers.get(b"accept-encoding", b"") and _compressible(content_type):
+        body = await (asyncio.to_thread(_gzip, body, gzip_level) if len(body) > _THREAD_FROM else _now(body, gzip_level))
+        headers.append((b"content-encoding", b"gzip"))
+    if response.status not in (204, 304):
+        headers.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else body})
+
+
+def _represent(request: Request, response: Response, document: bytes) -> tuple[bytes, bytes]:
+    try:
+        format = request.format
+    except FhirError:
+        # The refusal of what cannot be negotiated is itself told in JSON.
+        if response.status < 400:
+            raise
+        format = "json"
+    indent = b"_pretty" in request.query and _flag(request, "_pretty")
+    if format == "xml":
+        return xml(document), _XML
+    return (pretty(document) if indent else document), _JSON
+
+
+def _flag(request: Request, name: str) -> bool:
+    try:
+        return request.flag(name)
+    except FhirError:
+        return False  # a query that cannot be decoded is being refused for that
+
+
+async def _send_stream(request: Request, response: Response, body: AsyncIterator[bytes], headers: Headers, send: Send) -> None:
+    if response.length is not None:
+        headers.append((b"content-length", b"%d" % response.length))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    if request.method != "HEAD":
+        async for piece in body:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _compressible(content_type: bytes) -> bool:
+    return content_type.startswith((b"application/fhir", b"application/json", b"text/", b"application/xml"))
+
+
+def _gzip(body: bytes, level: int) -> bytes:
+    packer = zlib.compressobj(level, zlib.DEFLATED, 31)
+    return packer.compress(body) + packer.flush()
+
+
+async def _now(body: bytes, level: int) -> bytes:
+    return _gzip(body, level)
