@@ -1,0 +1,209 @@
+"""Where `load` sends its transactions: into this process's own FHIR interface over a database, or to a server."""
+
+import asyncio
+import hashlib
+import http.client
+import os
+import ssl
+from collections.abc import MutableMapping, Sequence
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+from health_hub.fhir.outcome import FhirError, Issue
+from health_hub.settings import SettingError, Settings
+
+_HEADERS = {"Content-Type": "application/fhir+json", "Accept": "application/fhir+json", "Prefer": "return=minimal"}
+TIMEOUT = 600  # seconds for one transaction
+
+
+class Answer(NamedTuple):
+    status: int
+    body: bytes
+    retry_after: float | None = None
+
+
+class Unreachable(Exception):
+    """The server did not answer. `sent`: the request may have been carried out all the same."""
+
+    def __init__(self, why: object, *, sent: bool) -> None:
+        self.sent = sent
+        super().__init__(f"{type(why).__name__}: {why}" if isinstance(why, Exception) else str(why))
+
+
+class Door(Protocol):
+    """A mark names a piece of a load; `post` sets it together with the transaction that it stands for."""
+
+    async def post(self, bundle: bytes, mark: str) -> Answer: ...
+    async def marked(self, names: Sequence[str]) -> set[str]: ...
+    async def mark(self, name: str) -> None: ...
+    async def close(self) -> None: ...
+
+
+class _Mark:
+    __slots__ = ("name", "written")
+
+    def __init__(self, name: str) -> None:
+        self.name, self.written = name, False
+
+
+_current: ContextVar[_Mark | None] = ContextVar("mark", default=None)
+
+
+class _MarkingStore:
+    """The store, with every commit of a request carrying the mark of the load that made the request."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def commit(self, changes: Sequence[Any], expects: Sequence[Any] = (), *, mark: str | None = None) -> Any:
+        from health_hub.store.model import AlreadyDone
+
+        current = _current.get()
+        if current is None or current.written:
+            return await self._store.commit(changes, expects, mark=mark)
+        try:
+            results = await self._store.commit(changes, expects, mark=current.name)
+        except AlreadyDone:
+            raise FhirError(409, Issue("duplicate", "another load has just loaded this")) from None
+        current.written = True
+        return results
+
+
+class Inside:
+    """The same code that answers HTTP, called in this process: validation, conditional references and transactions alike."""
+
+    def __init__(self, store: Any, app: Any, path: str) -> None:
+        self._store, self._app, self._path = store, app, path
+
+    @classmethod
+    async def open(cls, settings: Settings) -> "Inside":
+        from health_hub.rest.app import FhirApp
+        from health_hub.store.store import Store
+
+        store = await Store.open(settings.db, zone=settings.zone, timeout=settings.timeout)
+        return cls(store, FhirApp(_MarkingStore(store), settings), "/fhir")
+
+    async def post(self, bundle: bytes, mark: str) -> Answer:
+        current = _Mark(mark)
+        token = _current.set(current)
+        try:
+            status, body = await self._call(bundle)
+        finally:
+            _current.reset(token)
+        if 200 <= status < 300 and not current.written:
+            await self.mark(mark)  # nothing was to be changed: every conditional create found its resource
+        return Answer(status, body)
+
+    async def _call(self, body: bytes) -> tuple[int, bytes]:
+        headers = [(k.lower().encode(), v.encode()) for k, v in _HEADERS.items()]
+        scope = {
+            "type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+            "path": self._path, "raw_path": self._path.encode(), "root_path": "", "query_string": b"",
+            "headers": [*headers, (b"host", b"localhost"), (b"content-length", str(len(body)).encode())],
+            "client": ("127.0.0.1", 0), "server": ("localhost", 80), "state": {},
+        }  # fmt: skip
+        unsent: list[dict[str, Any]] = [{"type": "http.request", "body": body, "more_body": False}]
+        status, parts = 500, []
+
+        async def receive() -> MutableMapping[str, Any]:
+            if unsent:
+                return unsent.pop()
+            await asyncio.Event().wait()  # a client that stays connected
+            raise AssertionError
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            else:
+                parts.append(message.get("body", b""))
+
+        await self._app(scope, receive, send)
+        return status, b"".join(parts)
+
+    async def marked(self, names: Sequence[str]) -> set[str]:
+        found: set[str] = await self._store.marked(names)
+        return found
+
+    async def mark(self, name: str) -> None:
+        from health_hub.store.model import AlreadyDone
+
+        try:
+            await self._store.commit([], mark=name)
+        except AlreadyDone:
+            pass
+
+    async def close(self) -> None:
+        await self._store.close()
+
+
+class Server:
+    """A FHIR server by its base URL. What it has acknowledged is kept in a file of this machine, one a server."""
+
+    def __init__(self, base: str, *, token: str | None = None) -> None:
+        parts = urlsplit(base.rstrip("/"))
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise SettingError(f"--server is the base URL of a FHIR server, not {base!r}")
+        self._url, self._idle = parts, list[http.client.HTTPConnection]()
+        self._headers = _HEADERS | ({"Authorization": f"Bearer {token}"} if token else {})
+        state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "health-hub"
+        state.mkdir(parents=True, exist_ok=True)
+        self._file = (state / f"load-{hashlib.sha256(parts.geturl().encode()).hexdigest()[:16]}.marks").open("a+b")
+        self._file.seek(0)
+        # A last line without its end was cut short by a crash: what it stood for is not counted as done.
+        self._marks = {line[:-1].decode() for line in self._file if line.endswith(b"\n")}
+        self._file.write(b"\n")
+
+    async def post(self, bundle: bytes, mark: str) -> Answer:
+        answer = await asyncio.to_thread(self._post, bundle)
+        if 200 <= answer.status < 300:
+            await self.mark(mark)
+        return answer
+
+    def _post(self, body: bytes) -> Answer:
+        kept = bool(self._idle)
+        connection = self._idle.pop() if kept else self._connect()
+        path = self._url.path + (f"?{self._url.query}" if self._url.query else "") or "/"
+        sent = False
+        try:
+            if connection.sock is None:
+                connection.connect()
+            sent = True
+            connection.request("POST", path, body, self._headers)
+            response = connection.getresponse()
+            content = response.read()
+        except (OSError, http.client.HTTPException) as e:
+            connection.close()
+            if kept and isinstance(e, http.client.RemoteDisconnected | ConnectionResetError | BrokenPipeError):
+                return self._post(body)  # the server closed a connection that was idle
+            raise Unreachable(e, sent=sent) from e
+        if response.will_close:
+            connection.close()
+        else:
+            self._idle.append(connection)
+        retry = response.headers.get("Retry-After", "")
+        return Answer(response.status, content, float(retry) if retry.isdigit() else None)
+
+    def _connect(self) -> http.client.HTTPConnection:
+        host = self._url.hostname or ""
+        if self._url.scheme == "https":
+            return http.client.HTTPSConnection(host, self._url.port, timeout=TIMEOUT, context=ssl.create_default_context())
+        return http.client.HTTPConnection(host, self._url.port, timeout=TIMEOUT)
+
+    async def marked(self, names: Sequence[str]) -> set[str]:
+        return self._marks.intersection(names)
+
+    async def mark(self, name: str) -> None:
+        self._marks.add(name)
+        self._file.write(name.encode() + b"\n")
+        self._file.flush()
+
+    async def close(self) -> None:
+        self._file.close()
+        for connection in self._idle:
+            connection.close()

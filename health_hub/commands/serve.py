@@ -1,0 +1,111 @@
+"""`health-hub serve`: the HTTP server, one process or several."""
+
+import argparse
+import asyncio
+import ipaddress
+import os
+import sys
+from typing import Any
+
+from health_hub.settings import PREFIX, SettingError, Settings
+
+# Requests under way get this long after SIGTERM; an upload or a large transaction may take longer and is then cut.
+DRAIN_SECONDS = 30
+NOT_BUILT = """\
+Chưa khởi động: phần phân quyền (OAuth 2) chưa có trong phiên bản này, nên máy chủ không thể bảo vệ hồ sơ bệnh nhân.
+  Chỉ để chạy thử trên chính máy này: health-hub serve --no-auth
+Not started: authorization (OAuth 2) is not part of this version yet, so the server could not protect patient records.
+  To try it on this machine only: health-hub serve --no-auth"""
+OPEN = """\
+****************************************************************************************************
+  CẢNH BÁO: máy chủ đang chạy KHÔNG KIỂM SOÁT TRUY CẬP (--no-auth).
+  Bất kỳ ai dùng máy này đều đọc và sửa được mọi hồ sơ. Không dùng với dữ liệu bệnh nhân thật.
+  WARNING: the server runs WITHOUT ACCESS CONTROL (--no-auth).
+  Anyone on this machine can read and change every record. Not for real patients' data.
+****************************************************************************************************"""
+
+
+def add(commands: Any, shared: argparse.ArgumentParser) -> None:
+    defaults = Settings()
+    p = commands.add_parser("serve", parents=[shared], help="run the FHIR server", description=__doc__)
+    p.add_argument("--host", help=f"address to listen on (default {defaults.host})")
+    p.add_argument("--port", type=int, help=f"port to listen on (default {defaults.port})")
+    p.add_argument("--workers", type=int, metavar="N", help="server processes; more than one needs PostgreSQL (default 1)")
+    p.add_argument("--demo", action="store_true", default=None, help="load demo records of a province on the first start")
+    p.add_argument("--no-auth", dest="auth", action="store_false", default=None, help="no access control; on a loopback address only")
+    p.add_argument("--log-level", choices=("critical", "error", "warning", "info", "debug"), help="(default info)")
+    p.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    settings = Settings.load(db=args.db, host=args.host, port=args.port, workers=args.workers, demo=args.demo, auth=args.auth,
+                             log_level=args.log_level)
+    refusal = refuse(settings)
+    if refusal:
+        print(refusal, file=sys.stderr)
+        return 2
+    print(OPEN, file=sys.stderr, flush=True)
+    asyncio.run(prepare(settings))
+    # Worker processes read their settings from the environment, as this one did.
+    for name in ("db", "host", "port", "workers", "demo", "auth", "log_level"):
+        value = getattr(settings, name)
+        os.environ[PREFIX + name.upper()] = str(int(value)) if isinstance(value, bool) else str(value)
+    return listen(settings)
+
+
+def refuse(settings: Settings) -> str | None:
+    """Why the server may not start with these settings, in both languages; None when it may."""
+    if settings.auth:
+        return NOT_BUILT
+    if not loopback(settings.host):
+        return (f"--no-auth chỉ dùng được với địa chỉ loopback (127.0.0.1, ::1, localhost), không phải {settings.host}.\n"
+                f"--no-auth is allowed on a loopback address only (127.0.0.1, ::1, localhost), not on {settings.host}.")
+    if settings.workers < 1:
+        raise SettingError("--workers is at least 1")
+    if settings.workers > 1 and settings.db.startswith("sqlite"):
+        return ("Nhiều tiến trình (--workers) cần PostgreSQL; SQLite chỉ chạy một tiến trình.\n"
+                "Several workers need PostgreSQL; on SQLite there is one.")
+    return None
+
+
+def loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens on `host`. A name other than localhost could resolve to anything."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+async def prepare(settings: Settings) -> None:
+    """Before any worker starts: create or upgrade the database, and load the demo records once."""
+    from health_hub.store.store import Store
+
+    store = await Store.open(settings.db)
+    try:
+        if settings.demo:
+            from health_hub import demo
+
+            await demo.load(store)
+    finally:
+        await store.close()
+
+
+def listen(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT, then let the requests under way finish. A worker that dies is replaced."""
+    import uvicorn
+    from uvicorn.supervisors import Multiprocess
+
+    config = uvicorn.Config(
+        "health_hub.app:create", factory=True, host=settings.host.strip("[]"), port=settings.port, workers=settings.workers,
+        loop="uvloop" if sys.platform != "win32" else "asyncio", http="httptools", ws="none", lifespan="on",
+        log_level=settings.log_level, access_log=settings.log_level == "debug", server_header=False, date_header=True,
+        timeout_graceful_shutdown=DRAIN_SECONDS, timeout_keep_alive=75, backlog=2048,
+    )
+    if settings.workers == 1:
+        server = uvicorn.Server(config)
+        server.run()
+        return 0 if server.started else 1
+    Multiprocess(config, sockets=[config.bind_socket()]).run()
+    return 0
