@@ -51,7 +51,10 @@ def reference(target: str) -> int:
 
 @lru_cache(maxsize=4096)
 def unit(system: str, code: str) -> tuple[int, Fraction, Fraction]:
-    """(hash of the canonical unit, factor, offset): canonical value = value * factor + offset. Units that UCUM does not know stand for themselves."""
+    """(hash of the canonical unit, factor, offset): canonical value = value * factor + offset.
+
+    A unit that UCUM does not know stands for itself.
+    """
     found = ucum.canonical(code) if system == UCUM else None
     if found is None:
         return keys.value("t", f"{system}|{code}"), Fraction(1), Fraction(0)
