@@ -42,6 +42,12 @@ class Settings:
     conditional_delete: str = _setting("single", "single: several matches are refused with 412; multiple: all are deleted")
     conditional_delete_max: int = _setting(1000, "most resources one conditional delete may delete")
 
+    bundle_entries: int = _setting(10_000, "most entries of a batch or transaction")
+    everything_max: int = _setting(20_000, "most resources $everything answers in one Bundle; more must be asked for in pages")
+    lastn_max: int = _setting(100_000, "most Observations $lastn looks through")
+    graphql_depth: int = _setting(20, "deepest nesting of a GraphQL query")
+    graphql_cost: int = _setting(20_000, "most resources and elements one GraphQL query may bring")
+
     timeout: float = _setting(30.0, "seconds an interaction may take")
     timeout_long: float = _setting(300.0, "seconds a batch, a transaction, an operation or an upload may take")
     timeout_body: float = _setting(60.0, "seconds without a byte of the request body")

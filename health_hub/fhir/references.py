@@ -1,8 +1,9 @@
 """References and links inside resources: find them, say what they point to, rewrite them (R4 references.html, http.html#trules).
 
-A transaction renames what it creates, and every place that may name it has to follow: `Reference.reference`, elements of
-type uri, url, oid and uuid, `href` and `src` of narratives. Elements of type canonical stay as they are (R4 says so: they
-name a definition by its own `url`, not by where it was posted), and so does that `url` itself.
+A transaction renames what it creates, and every place that may name it has to follow: `Reference.reference`, elements of type
+uri and url, `href` and `src` of narratives. Elements of type canonical stay as they are (R4 says so: they name a definition by
+its own `url`, not by where it was posted), and so does that `url` itself. R4 lists oid and uuid too, but a `Type/id`
+is neither, and a resource with one there could not be stored.
 
 The walk knows nothing of types, for speed: text that equals a known name is looked at again, with types, only when it stands
 outside a Reference.
@@ -13,7 +14,6 @@ import re
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
 
 from fhir_profiles import tables
 
@@ -27,7 +27,7 @@ _LITERAL = re.compile(
 )
 _CONDITIONAL = re.compile(r"(?P<base>https?://[^?#]*/)?(?P<type>[A-Z][A-Za-z]+)\?(?P<query>[^#]*)(?P<fragment>#.*)?\Z", re.DOTALL)
 _LINK = re.compile(r"""(\b(?:href|src)\s*=\s*)(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
-_LINK_TYPES = frozenset(("uri", "url", "oid", "uuid"))
+_LINK_TYPES = frozenset(("uri", "url"))
 # Names that no element of a link type has (a test holds them against the tables); an Identifier's `value` often equals a fullUrl.
 NEVER_LINKS = frozenset(("value", "id", "display", "text"))
 
@@ -105,8 +105,8 @@ def _push(stack: list[dict[str, Any]], values: list[Any]) -> None:
 def slots(resource: dict[str, Any], names: Container[str]) -> tuple[list[Slot], list[Slot], list[Slot]]:
     """One walk for what a transaction must look at: (references, uris, narratives).
 
-    references: those that are a known name (with version or fragment too), a urn, or a search. uris: elements of type uri,
-    url, oid or uuid that equal a known name. narratives: XHTML with at least one link.
+    references: those that are a known name (with version or fragment too), a urn, or a search. uris: elements of type uri
+    or url that equal a known name. narratives: XHTML with at least one link.
     """
     out: list[Slot] = []
     candidates: list[Slot] = []
@@ -182,6 +182,11 @@ def fill(slot: Slot, text: str) -> None:
     slot[0][slot[1]] = text  # type: ignore[index]
 
 
+def links(text: str) -> list[str]:
+    """The `href` and `src` values of XHTML, as written (still escaped)."""
+    return [double or single for _, double, single in _LINK.findall(text)]
+
+
 def rewrite_narrative(text: str, new: Callable[[str], str | None]) -> str:
     """XHTML with each `href` and `src` replaced by what `new` says of it; None leaves it, to the letter."""
 
@@ -218,8 +223,3 @@ def _search(node: Any, holder: Holder, at: str) -> str | None:
             if type(value) is dict and (found := _search(value, holder, f"{at}[{index}]")) is not None:
                 return found
     return None
-
-
-def decoded(text: str) -> str:
-    """A name as it is compared: percent-encoding undone (`urn:uuid:` and ids never need it, URLs sometimes have it)."""
-    return unquote(text) if "%" in text else text

@@ -1,0 +1,118 @@
+"""Everything of a transaction that is named by a search, asked for in few statements (R4 http.html#trules, "Conditional References").
+
+Entries: conditional create, update, patch, delete. References: `Practitioner?identifier=...`, resolved as the state will be
+after the transaction's own writes, so they may name what the same Bundle creates.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from health_hub.fhir import index
+from health_hub.fhir.outcome import FhirError, Issue
+from health_hub.fhir.search.query import Query
+from health_hub.fhir.search.split import split_query
+from health_hub.rest.bundle import match
+from health_hub.rest.bundle.entry import Entry
+from health_hub.rest.bundle.names import Links
+from health_hub.rest.conditional import condition
+from health_hub.rest.hub import Hub
+from health_hub.rest.request import Request
+from health_hub.store.model import Expect
+
+_BATCH = 500  # searches in one call of the store
+Condition = tuple[str, str]  # resource type, query text
+
+
+class Conditions:
+    """The searches of one transaction, each parsed once and asked once an attempt."""
+
+    def __init__(self, hub: Hub, request: Request) -> None:
+        self._hub = hub
+        self._request = request
+        self._queries: dict[Condition, Query] = {}
+        self._found: dict[Condition, tuple[str, ...]] = {}
+
+    def want(self, wanted: Condition, expression: str) -> None:
+        """Parse a condition; FhirError 400 names `expression`, where it is written."""
+        if wanted not in self._queries:
+            type_name, text = wanted
+            try:
+                pairs = split_query(text.encode("utf-8", "surrogateescape"))
+                self._queries[wanted] = condition(self._hub, self._request, type_name, pairs)
+            except FhirError as e:
+                issues = [Issue(i.code, f"{type_name}?{text}: {i.diagnostics}", (expression,), i.severity) for i in e.issues]
+                raise FhirError(e.status, issues) from None
+
+    def forget(self) -> None:
+        """Before another attempt: what was found no longer counts."""
+        self._found = {}
+
+    async def ask(self, limit: int) -> None:
+        """The ids of every condition not asked yet, at most `limit` of each."""
+        wanted = [key for key in self._queries if key not in self._found]
+        view = self._hub.view(self._request)
+        for at in range(0, len(wanted), _BATCH):
+            part = wanted[at : at + _BATCH]
+            found = await view.find([self._queries[key] for key in part], limit)
+            self._found.update(zip(part, map(tuple, found), strict=True))
+
+    def ids(self, wanted: Condition) -> tuple[str, ...]:
+        return self._found[wanted]
+
+    def query(self, wanted: Condition) -> Query:
+        return self._queries[wanted]
+
+    def expect(self, wanted: Condition) -> Expect:
+        """What the commit checks again under a lock."""
+        return Expect(self._queries[wanted], self._found[wanted], self._hub.view(self._request).filter)
+
+
+def several(entry: Entry, text: str, ids: Iterable[str]) -> FhirError:
+    """R4: a condition that more than one resource meets is not selective enough, 412."""
+    some = ", ".join(list(ids)[:3])
+    why = f"{entry.type}?{text} matches several resources ({some}, ...)"
+    return FhirError(412, Issue("multiple-matches", why, (f"{entry.at}.request",)))
+
+
+class Afterwards:
+    """What conditional references will match once the transaction's writes are done."""
+
+    def __init__(self, entries: Iterable[Entry], written: dict[int, tuple[str, str]], deleted: set[tuple[str, str]]) -> None:
+        """written: entry index -> (type, id) of resources created or changed here. deleted: (type, id)."""
+        self._deleted = deleted
+        self._changed = set(written.values())
+        self._by_type: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+        for entry in entries:
+            at = written.get(entry.index)
+            if at is not None and entry.kind != "patch" and entry.resource is not None:
+                self._by_type.setdefault(at[0], []).append((at[1], entry.resource))
+        self._rows: dict[tuple[str, str], index.Rows] = {}
+
+    def match(self, type_name: str, query: Query, ids: Iterable[str]) -> list[str]:
+        """Ids of those in the store that stay as they are, and those of the Bundle that match."""
+        kept = [i for i in ids if (type_name, i) not in self._deleted and (type_name, i) not in self._changed]
+        for id_, resource in self._by_type.get(type_name, ()):
+            key = (type_name, id_)
+            rows = self._rows.get(key)
+            if rows is None:
+                rows = self._rows[key] = index.extract({**resource, "id": id_})
+            if match.matches(query, id_, rows):
+                kept.append(id_)
+        return kept
+
+
+def resolve_references(links: Links, conditions: Conditions, after: Afterwards) -> tuple[dict[str, str], list[Issue]]:
+    """text -> `Type/id` for every conditional reference, and an issue for each that names none or several."""
+    found: dict[str, str] = {}
+    issues: list[Issue] = []
+    for text, uses in links.searches.items():
+        search = uses[0][2]
+        key = (search.type, search.query)
+        ids = after.match(search.type, conditions.query(key), conditions.ids(key))
+        if len(ids) == 1:
+            found[text] = f"{search.type}/{ids[0]}"
+            continue
+        code, many = ("multiple-matches", "several resources") if ids else ("not-found", "no resource")
+        for entry, slot, _ in uses:
+            issues.append(Issue(code, f"{text} matches {many}", (f"{entry.at}.resource.{links.path(entry, slot)}",)))
+    return found, issues
