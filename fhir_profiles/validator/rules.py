@@ -1,0 +1,127 @@
+"""Invariants written in Python because nearly every resource has them; a test holds each against its FHIRPath."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from fhir_profiles.number import decimal
+from fhir_profiles.validator.problems import Run
+
+Json = dict[str, Any]
+
+# Checked where their elements are: references.py, xhtml.py, and the JSON itself (no element is empty).
+ELSEWHERE = frozenset(("ref-1", "txt-1", "txt-2"))
+
+
+def _contained(resource: Json) -> Iterator[Json]:
+    return (r for r in resource["contained"] if type(r) is dict)
+
+
+def dom_2(resource: Json, run: Run) -> bool:
+    return "contained" not in resource or not any("contained" in r for r in _contained(resource))
+
+
+def dom_3(resource: Json, run: Run) -> bool:
+    if "contained" not in resource:
+        return True
+    mentioned = set(_strings(resource))
+    return all(f"#{r.get('id')}" in mentioned or "#" in set(_strings(r)) for r in _contained(resource))
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Every string that starts with #: references, canonicals and URIs to contained resources."""
+    stack = [value]
+    while stack:
+        at = stack.pop()
+        if type(at) is dict:
+            stack.extend(at.values())
+        elif type(at) is list:
+            stack.extend(at)
+        elif type(at) is str and at[:1] == "#":
+            yield at
+
+
+def _metas(resource: Json) -> Iterator[Json]:
+    return (r["meta"] for r in _contained(resource) if type(r.get("meta")) is dict)
+
+
+def dom_4(resource: Json, run: Run) -> bool:
+    return "contained" not in resource or not any("versionId" in m or "lastUpdated" in m for m in _metas(resource))
+
+
+def dom_5(resource: Json, run: Run) -> bool:
+    return "contained" not in resource or not any("security" in m for m in _metas(resource))
+
+
+def obs_7(observation: Json, run: Run) -> bool:
+    if "component" not in observation or not any(k.startswith(("value", "_value")) for k in observation):
+        return True
+    whole = {_coding(c) for c in observation.get("code", {}).get("coding", ())}
+    return not any(_coding(c) in whole for part in observation["component"] for c in part.get("code", {}).get("coding", ()))
+
+
+def _coding(coding: Json) -> tuple[tuple[str, str], ...]:
+    # intersect() compares whole codings.
+    return tuple(sorted((k, repr(v)) for k, v in coding.items()))
+
+
+def _has_coding(concept: Any, system: str, *codes: str) -> bool:
+    return any(c.get("system") == system and c.get("code") in codes for c in (concept or {}).get("coding", ()))
+
+
+_CONDITION = "http://terminology.hl7.org/CodeSystem/condition-"
+_ALLERGY = "http://terminology.hl7.org/CodeSystem/allergyintolerance-verification"
+
+
+def con_4(condition: Json, run: Run) -> bool:
+    if not any(k.startswith(("abatement", "_abatement")) for k in condition):
+        return True
+    return _has_coding(condition.get("clinicalStatus"), _CONDITION + "clinical", "resolved", "remission", "inactive")
+
+
+def con_5(condition: Json, run: Run) -> bool:
+    return "clinicalStatus" not in condition or not _has_coding(
+        condition.get("verificationStatus"), _CONDITION + "ver-status", "entered-in-error"
+    )
+
+
+def ait_1(allergy: Json, run: Run) -> bool:
+    return "clinicalStatus" in allergy or _has_coding(allergy.get("verificationStatus"), _ALLERGY, "entered-in-error")
+
+
+def ait_2(allergy: Json, run: Run) -> bool:
+    return "clinicalStatus" not in allergy or not _has_coding(allergy.get("verificationStatus"), _ALLERGY, "entered-in-error")
+
+
+def not_home(value: Json, run: Run) -> bool:
+    """org-2 and org-3"""
+    return value.get("use") != "home"
+
+
+def sqty_1(quantity: Json, run: Run) -> bool:
+    return "comparator" not in quantity and "_comparator" not in quantity
+
+
+def _not_negative(name: str) -> Callable[[Json, Run], bool]:
+    def holds(value: Json, run: Run) -> bool:
+        number = value.get(name)
+        return number is None or decimal(number) >= 0
+
+    return holds
+
+
+BY_KEY: dict[str, Callable[[Any, Run], bool]] = {
+    "dom-2": dom_2,
+    "dom-3": dom_3,
+    "dom-4": dom_4,
+    "dom-5": dom_5,
+    "obs-7": obs_7,
+    "con-4": con_4,
+    "con-5": con_5,
+    "ait-1": ait_1,
+    "ait-2": ait_2,
+    "org-2": not_home,
+    "org-3": not_home,
+    "sqty-1": sqty_1,
+    "tim-4": _not_negative("duration"),
+    "tim-5": _not_negative("period"),
+}
