@@ -145,7 +145,7 @@ def _typed(resource: dict[str, Any], candidates: list[Slot]) -> list[Slot]:
     """Those candidates that are elements of a link type, found by walking again with the tables."""
     wanted = {(id(holder), key) for holder, key, _ in candidates}
     good: set[tuple[int, str | int]] = set()
-    for holder, key, type_name, is_own_url in _elements(resource, resource.get("resourceType", "")):
+    for holder, key, type_name, is_own_url in _elements(resource, ""):
         if (id(holder), key) in wanted and type_name in _LINK_TYPES and not is_own_url:
             good.add((id(holder), key))
     return [slot for slot in candidates if (id(slot[0]), slot[1]) in good]
@@ -153,28 +153,29 @@ def _typed(resource: dict[str, Any], candidates: list[Slot]) -> list[Slot]:
 
 def _elements(node: dict[str, Any], type_name: str) -> Iterator[tuple[Holder, str | int, str, bool]]:
     """Every primitive text with its FHIR type; the last value tells the `url` by which a resource or extension names itself."""
-    if type_name == "Resource" or "resourceType" in node:
-        type_name = node.get("resourceType", "")
-        if not tables.is_resource_type(type_name):
+    is_root = "resourceType" in node
+    if is_root:
+        type_name = node["resourceType"]
+        if type(type_name) is not str or not tables.is_resource_type(type_name):
             return
-        is_root = True
-    else:
-        is_root = type_name == "Extension"
+    elif type_name in ("", "Resource"):
+        return
     elements = tables.type_(type_name).elements
     for key, value in node.items():
-        element = elements.get(key)
+        element = elements.get(key.removeprefix("_"))
         if element is None:
             continue
+        of = "Element" if key[0] == "_" else element.type
         if type(value) is list:
             for index, item in enumerate(value):
                 if type(item) is dict:
-                    yield from _elements(item, element.type)
+                    yield from _elements(item, of)
                 elif type(item) is str:
-                    yield value, index, element.type, False
+                    yield value, index, of, False
         elif type(value) is dict:
-            yield from _elements(value, element.type)
+            yield from _elements(value, of)
         elif type(value) is str:
-            yield node, key, element.type, is_root and key == "url"
+            yield node, key, of, key == "url" and (is_root or type_name == "Extension")
 
 
 def fill(slot: Slot, text: str) -> None:
