@@ -13,6 +13,8 @@ ZONE = timezone(timedelta(hours=7))
 TODAY = date(2026, 11, 2)  # fixed: the records are the same on every machine and day
 CCCD, BHYT = "http://fhir.hl7.org.vn/core/sid/cccd", "http://fhir.hl7.org.vn/core/sid/bhyt"
 IDENTIFIER_TYPE = "http://terminology.hl7.org/CodeSystem/v2-0203"
+CONDITION_CATEGORY = "http://terminology.hl7.org/CodeSystem/condition-category"
+CONDITION_VERIFICATION = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
 ICD10, LOINC, UCUM = "http://hl7.org/fhir/sid/icd-10", "http://loinc.org", "http://unitsofmeasure.org"
 ACT = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 OBSERVATION = "http://terminology.hl7.org/CodeSystem/observation-category"
@@ -126,8 +128,8 @@ class Person:
         out: Resource = {
             "resourceType": "Condition", "id": f"{self.id}-benh-{key}",
             "clinicalStatus": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/condition-clinical", "code": state}]},
-            "verificationStatus": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/condition-ver-status", "code": "confirmed"}]},
-            "category": [concept("http://terminology.hl7.org/CodeSystem/condition-category", *category)],
+            "verificationStatus": {"coding": [{"system": CONDITION_VERIFICATION, "code": "confirmed"}]},
+            "category": [concept(CONDITION_CATEGORY, *category)],
             "code": concept(ICD10, *disease),
             "subject": dict(self.me),
         }  # fmt: skip
@@ -146,7 +148,7 @@ class Person:
         diastolic = random.randint(84, 101) if high else random.randint(62, 84)
         pressure = self.observation(visit, "huyet-ap", day, "85354-9", "Blood pressure panel with all children optional")
         pressure["component"] = [
-            {"code": concept(LOINC, code, f"{which} blood pressure"), "valueQuantity": quantity(str(value), "mm[Hg]", "mmHg")}
+            {"code": concept(LOINC, code, f"{which} blood pressure")} | {"valueQuantity": quantity(str(value), "mm[Hg]", "mmHg")}
             for code, which, value in (("8480-6", "Systolic", systolic), ("8462-4", "Diastolic", diastolic))
         ]
         measured = [
