@@ -87,6 +87,11 @@ class Request:
             request._resource = resource
         return request
 
+    @property
+    def by_hand(self) -> bool:
+        """Made from a Bundle entry, not received over HTTP."""
+        return self._receive is None
+
     # --- headers
 
     def header(self, name: bytes) -> str | None:

@@ -93,7 +93,8 @@ class Response:
             data = self.stored.doc
         else:
             return None
-        if not self.subset_done and self.status < 300 and request.query and (b"_summary" in request.query or b"_elements" in request.query):
+        query = request.query
+        if query and (b"_summary" in query or b"_elements" in query) and not (self.subset_done or self.written or self.status >= 300):
             data = _reduced(request, data)
         return data
 
@@ -186,13 +187,27 @@ def _flag(request: Request, name: str) -> bool:
         return False  # a query that cannot be decoded is being refused for that
 
 
+class Broken(Exception):
+    """The body failed after its head was sent; all that is left is to cut the connection, so that nobody takes it for whole."""
+
+
 async def _send_stream(request: Request, response: Response, body: AsyncIterator[bytes], headers: Headers, send: Send) -> None:
     if response.length is not None:
         headers.append((b"content-length", b"%d" % response.length))
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    if request.method != "HEAD":
+    start = {"type": "http.response.start", "status": response.status, "headers": headers}
+    if request.method == "HEAD":
+        await send(start)
+        await send({"type": "http.response.body", "body": b""})
+        return
+    # The first piece before the head: what fails at once can still be told.
+    piece = await anext(body, b"")
+    await send(start)
+    try:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
         async for piece in body:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
+    except Exception as e:
+        raise Broken from e
     await send({"type": "http.response.body", "body": b""})
 
 
