@@ -7,8 +7,8 @@ from typing import Any
 from fhir_profiles.fhirpath import Expression, FHIRPathError, compile_
 from fhir_profiles.tables import Invariant, Type
 from fhir_profiles.validator.presence import Test, compile_presence
-from fhir_profiles.validator.problems import Run
-from fhir_profiles.validator.rules import BY_KEY, ELSEWHERE
+from fhir_profiles.validator.problems import Enough, Run
+from fhir_profiles.validator.rules import BY_KEY, ELSEWHERE, SURELY
 
 Holds = Callable[[Any, Run], bool]
 
@@ -23,7 +23,11 @@ class Rule:
         self.error = invariant.severity == "error"
         self.message = f"{invariant.key}: {invariant.human}"
         self.presence = presence
-        self.holds: Holds = BY_KEY.get(invariant.key) or by_fhirpath(invariant.expression, type_name)
+        self.holds = BY_KEY.get(invariant.key) or _either(SURELY.get(invariant.key), by_fhirpath(invariant.expression, type_name))
+
+
+def _either(surely: Holds | None, exactly: Holds) -> Holds:
+    return exactly if surely is None else lambda value, run: surely(value, run) or exactly(value, run)
 
 
 def by_fhirpath(expression: str, type_name: str) -> Holds:
@@ -33,7 +37,10 @@ def by_fhirpath(expression: str, type_name: str) -> Holds:
         variables = {"resource": run.resource, "rootResource": run.root}
         try:
             return _compiled(expression, type_name).holds(value, type_name, variables=variables)
-        except FHIRPathError:
+        except FHIRPathError as e:
+            if e.kind == "limit":
+                run.add("too-costly", f"the resource is too large for an invariant to be evaluated: {e}", None, type_name)
+                raise Enough from None
             return True  # over a value that has its own problem, as `max.toInteger()` of "many"
 
     return holds

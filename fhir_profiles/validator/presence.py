@@ -12,6 +12,8 @@ Test = Callable[[int], bool]
 _token = re.compile(
     r"\s*(?:(?P<name>[a-zA-Z]+)\.(?P<what>exists|empty)\(\)|(?P<not>\.not\(\))|(?P<op>and|or|xor|implies|!=|=|\(|\)))"
 ).match
+# `(identifier.count() + name.count()) > 0` asks for presence too.
+_SOME = re.compile(r"\(((?:[a-zA-Z]+\.count\(\)\s*\+?\s*)+)\)\s*>\s*0")
 # Loosest first (FHIRPath, operator precedence); `or` and `xor` share one level, all associate to the left.
 _LEVELS: tuple[dict[str, Callable[[bool, bool], bool]], ...] = (
     {"implies": lambda a, b: not a or b},
@@ -81,7 +83,7 @@ def _negated(test: Test) -> Test:
 def compile_presence(expression: str, masks: Mapping[str, int]) -> Test | None:
     """A test on the set of children that are there (`masks`: bits of each child by path name), or None for other expressions."""
     try:
-        tokens = _tokens(expression)
+        tokens = _tokens(_SOME.sub(lambda m: "(" + m[1].replace(".count()", ".exists()").replace("+", " or ") + ")", expression))
         test = _parse(tokens, masks)
     except _Other:
         return None

@@ -1,4 +1,7 @@
-"""Invariants written in Python because nearly every resource has them; a test holds each against its FHIRPath."""
+"""Invariants written in Python because nearly every resource has them; a test holds each against its FHIRPath.
+
+BY_KEY decides alone. SURELY only says that an invariant holds beyond doubt; the others are left to FHIRPath.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -109,6 +112,63 @@ def _not_negative(name: str) -> Callable[[Json, Run], bool]:
     return holds
 
 
+def per_1(period: Json, run: Run) -> bool:
+    start, end = period.get("start"), period.get("end")
+    if start is None or end is None:
+        return True
+    # Of one form and one offset, text is in the order of time.
+    same_form = len(start) == len(end) and (len(start) <= 10 or start[19:20] + start[-6:] == end[19:20] + end[-6:])
+    return bool(same_form and start <= end)
+
+
+def rng_2(limits: Json, run: Run) -> bool:
+    low, high = limits.get("low"), limits.get("high")
+    if low is None or high is None:
+        return True
+    if "value" not in low or "value" not in high or any(low.get(k) != high.get(k) for k in ("system", "code", "unit")):
+        return False
+    return decimal(low["value"]) <= decimal(high["value"])
+
+
+def bdl_1(bundle: Json, run: Run) -> bool:
+    return "total" not in bundle and "_total" not in bundle
+
+
+def bdl_2(bundle: Json, run: Run) -> bool:
+    return bundle.get("type") == "searchset" or not any("search" in e for e in bundle.get("entry", ()))
+
+
+def _all_entries(name: str, *types: str) -> Callable[[Json, Run], bool]:
+    """bdl-3 and bdl-4: `name` stands in every entry of Bundles of these types, in none of others."""
+
+    def holds(bundle: Json, run: Run) -> bool:
+        wanted = bundle.get("type") in types
+        return "type" in bundle and all((name in e) is wanted for e in bundle.get("entry", ()))
+
+    return holds
+
+
+def bdl_7(bundle: Json, run: Run) -> bool:
+    if bundle.get("type") == "history":
+        return True
+    urls = [e["fullUrl"] for e in bundle.get("entry", ()) if "fullUrl" in e]
+    return len(set(urls)) == len(urls)
+
+
+def bdl_8(entry: Json, run: Run) -> bool:
+    return "/_history/" not in entry.get("fullUrl", "")
+
+
+SURELY: dict[str, Callable[[Any, Run], bool]] = {
+    "per-1": per_1,
+    "rng-2": rng_2,
+    "bdl-1": bdl_1,
+    "bdl-2": bdl_2,
+    "bdl-3": _all_entries("request", "batch", "transaction", "history"),
+    "bdl-4": _all_entries("response", "batch-response", "transaction-response", "history"),
+    "bdl-7": bdl_7,
+    "bdl-8": bdl_8,
+}
 BY_KEY: dict[str, Callable[[Any, Run], bool]] = {
     "dom-2": dom_2,
     "dom-3": dom_3,

@@ -315,9 +315,11 @@ def check_resource(value: dict[str, Any], at: At, run: Run, *, contained: bool) 
         return
     if not contained and not run.entries:
         return
-    outer = run.resource, run.root, run.ids
+    outer = run.resource, run.root, run.ids, run.malformed
     run.resource = value
     if not contained:
         run.root, run.ids = value, None
     shape(str(kind)).check(value, at, run)
-    run.resource, run.root, run.ids = outer
+    run.resource, run.root, run.ids, malformed = outer
+    if not contained:
+        run.malformed = malformed  # the carrier's own invariants do not look inside
