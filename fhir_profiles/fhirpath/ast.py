@@ -1,7 +1,7 @@
 """The shapes an expression parses to."""
 
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any, TypeAlias, Union
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,9 @@ class TypeTest:
     type: str
 
 
-Expr = Union[Literal, Empty, Variable, Dollar, Member, Call, Index, Sign, Binary, Alternatives, TypeTest]
+Expr: TypeAlias = Union[  # noqa: UP007 - a string in it: the shapes hold one another
+    Literal, Empty, Variable, Dollar, Member, Call, Index, Sign, Binary, Alternatives, TypeTest
+]
 
 
 def qualified(expr: Expr) -> str | None:

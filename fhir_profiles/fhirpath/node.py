@@ -87,7 +87,7 @@ def all_children(node: Node, out: list[Any]) -> None:
 
 
 def _take(node: Node, value: dict[str, Any], step: types.Step, out: list[Any]) -> None:
-    json, type_name, primitive, is_open = step
+    json, type_name, primitive, is_open, _ = step
     found = value.get(json)
     ext = value.get("_" + json) if primitive else None
     if found.__class__ is list:

@@ -42,7 +42,8 @@ class Temporal:
         if len(p) > 3:
             text += "T" + _clock(p[3:], self.digits)
         if self.offset is not None:
-            text += "Z" if self.offset == 0 else f"{'-' if self.offset < 0 else '+'}{abs(self.offset) // 60:02d}:{abs(self.offset) % 60:02d}"
+            hours, minutes = divmod(abs(self.offset), 60)
+            text += "Z" if self.offset == 0 else f"{'-' if self.offset < 0 else '+'}{hours:02d}:{minutes:02d}"
         return text
 
     def __repr__(self) -> str:
@@ -230,24 +231,21 @@ def boundary(value: Temporal, digits: int | None, *, high: bool) -> Temporal | N
     while len(parts) < wanted:
         name = len(parts) + (3 if time else 0)
         if high:
-            last = (9999, 12, monthrange(parts[0], parts[1])[1] if name == 2 else 31, 23, 59, 59_999_000)[name]
+            last = (9999, 12, monthrange(parts[0], parts[1])[1] if name == 2 else 31, 23, 59, 59_000_000)[name]
             # R4 has no hours without minutes: T08 means 08:00.
             if name == 4:
                 last = 0
         else:
             last = 1 if name in (1, 2) else 0
         parts += (last,)
-    if value.parts[-1:] != parts[-1:] or len(value.parts) != len(parts):
-        pass
-    elif high and digits == fraction and value.digits is None:
-        parts = (*parts[:-1], parts[-1] + 999_000)
+    if high and digits == fraction and value.digits is None:
+        # A second without a fraction lasts until its .999.
+        parts = (*parts[:-1], parts[-1] // 1_000_000 * 1_000_000 + 999_000)
     offset = value.offset
     if not time and wanted > 3 and offset is None:
         offset = -720 if high else 840
-    parts = parts[:wanted]
-    return Temporal(
-        "Time" if time else "DateTime" if wanted > 3 else value.kind, parts, offset if wanted > 3 else None, 3 if digits == fraction else None
-    )
+    kind: Kind = "Time" if time else "DateTime" if wanted > 3 else value.kind
+    return Temporal(kind, parts[:wanted], offset if wanted > 3 else None, 3 if digits == fraction else None)
 
 
 def now() -> datetime:

@@ -13,12 +13,13 @@ _ABSTRACT = frozenset(("Element", "BackboneElement", "Resource", "DomainResource
 
 
 class Step(NamedTuple):
-    """One JSON property an element name leads to. `open`: the type stands in the value's `resourceType`."""
+    """One JSON property an element name leads to. `open`: the type stands in the value's `resourceType`; `many`: an array."""
 
     json: str
     type: str
     primitive: bool
     open: bool
+    many: bool
 
 
 @lru_cache(maxsize=2048)
@@ -31,7 +32,8 @@ def steps(type_name: str) -> dict[str, tuple[Step, ...]]:
     found: dict[str, list[Step]] = {}
     for e in elements:
         kind = tables.type_(e.type).kind
-        found.setdefault(e.path_name, []).append(Step(e.name, e.type, kind == "primitive", e.type in ("Resource", "DomainResource")))
+        is_open = e.type in ("Resource", "DomainResource")
+        found.setdefault(e.path_name, []).append(Step(e.name, e.type, kind == "primitive", is_open, e.array))
     return {name: tuple(s) for name, s in found.items()}
 
 
@@ -57,7 +59,7 @@ class TypeName(NamedTuple):
 @lru_cache(maxsize=1024)
 def type_name(text: str) -> TypeName:
     """A type specifier; FHIRPathError `semantic` if there is no such type."""
-    space, dot, name = text.rpartition(".")
+    space, _, name = text.rpartition(".")
     if space not in ("", "FHIR", "System"):
         raise semantic(f"{space} is not a namespace of types; FHIR and System are")
     system = space != "FHIR" and name in SYSTEM
