@@ -18,6 +18,7 @@ from health_hub.fhir.search.path import (
     Build,
     ByUrl,
     Lookup,
+    NoReference,
     Unknown,
     check_modifier,
     compile_path,
@@ -231,13 +232,13 @@ class _Resolver:
         if len(having) != len(types):
             raise Unknown(f"is not common to {', '.join(types[:10])}")
         found: dict[Node, list[str]] = {}
-        why = Unknown("leads nowhere")
+        why: Exception = Unknown("leads nowhere")
         for target in targets_of(param, modifier):
             try:
                 where = self.compare(compare, rest, (target,))
                 if step.inner is not None:
                     where = And((self.node(step.inner, (target,)), where))
-            except Unknown as e:
+            except (Unknown, NoReference) as e:
                 why = e
                 continue
             found.setdefault(where, []).append(target)

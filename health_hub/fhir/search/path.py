@@ -11,7 +11,7 @@ from fhir_profiles import tables
 from fhir_profiles.tables import SearchParam
 from health_hub.fhir.search.escape import split, unescape
 from health_hub.fhir.search.query import And, Chain, Has, Node, Or, StringValue, Test
-from health_hub.fhir.search.values import MAX_LENGTH, TYPES, Context, reader
+from health_hub.fhir.search.values import MAX_LENGTH, TYPES, Context, reader, targets_alone
 
 MAX_VALUES = 1000
 MAX_HOPS = 10
@@ -43,6 +43,10 @@ Group = tuple[tuple[str, ...], Build]
 
 class Unknown(Exception):
     """No such parameter: lenient handling leaves it out, strict handling refuses it."""
+
+
+class NoReference(ValueError):
+    """A chain goes on after what is no reference."""
 
 
 def search_params(types: Sequence[str], lookup: Lookup) -> Mapping[str, SearchParam]:
@@ -139,17 +143,18 @@ def reference_among(found: list[tuple[tuple[str, ...], SearchParam]], code: str)
     for having, param in found:
         if param.type == "reference":
             return having, param
-    raise ValueError(f"{code} is of type {found[0][1].type}, only a reference can be followed")
+    raise NoReference(f"{code} is of type {found[0][1].type}, only a reference can be followed")
 
 
 def targets_of(param: SearchParam, modifier: str) -> tuple[str, ...]:
     """The types a chain goes on with."""
+    targets = targets_alone(param)
     if not modifier:
-        return param.targets or tables.RESOURCE_TYPES
+        return targets or tables.RESOURCE_TYPES
     if modifier not in TYPES:
         raise ValueError(f":{modifier[:64]} is no resource type to follow {param.code} to")
-    if param.targets and modifier not in param.targets:
-        raise ValueError(f"{param.code} does not refer to {modifier}, but to {', '.join(param.targets)}")
+    if targets and modifier not in targets:
+        raise ValueError(f"{param.code} does not refer to {modifier}, but to {', '.join(targets)}")
     return (modifier,)
 
 

@@ -234,9 +234,15 @@ def _prefix(text: str) -> tuple[Prefix, str]:
     return "eq", text
 
 
+def targets_alone(param: SearchParam) -> tuple[str, ...]:
+    """What a parameter may refer to; () for anything. R4 lists Group for `patient` too, and its expression then leaves it out."""
+    return ("Patient",) if param.code == "patient" and "Patient" in param.targets else param.targets
+
+
 def _reference_reader(param: SearchParam, of_type: str | None) -> Reader:
     """`subject:Patient=1` fixes the type, and so does a parameter with one target type."""
-    only = of_type or (param.targets[0] if len(param.targets) == 1 else None)
+    targets = targets_alone(param)
+    only = of_type or (targets[0] if len(targets) == 1 else None)
 
     def read(text: str, context: Context) -> ReferenceValue:
         found = _LOCAL.fullmatch(text)
