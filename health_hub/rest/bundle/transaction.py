@@ -263,7 +263,7 @@ class Transaction:
                 headers["if-match"] = entry.request["ifMatch"]
             by_hand = Request.make("PATCH", f"{stored.type}/{stored.id}", base=self._request.base, headers=headers, resource=entry.resource)
             try:
-                plan.changes[n] = (entry, await patch_of(by_hand, stored))
+                plan.changes[n] = (entry, await patch_of(self._hub, by_hand, stored))
             except FhirError as e:
                 raise FhirError(e.status, [_within(entry, i) for i in e.issues]) from None
             plan.own_versions = True

@@ -1,0 +1,5 @@
+"""The operations, one file each; importing this registers them (`health_hub.rest.table`)."""
+
+from health_hub.rest.operations import everything, graphql, lastn, meta, validate
+
+__all__ = ["everything", "graphql", "lastn", "meta", "validate"]
