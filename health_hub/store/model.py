@@ -51,6 +51,7 @@ class Expect:
 
     query: Query
     ids: tuple[str, ...]
+    filter: "Filter | None" = None  # what the asker may see; None: everything
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,10 @@ class Result:
 
     stored: Stored
     created: bool
+
+
+class AlreadyDone(Exception):
+    """The mark given with the changes is in the database: this work was committed before."""
 
 
 class ExpectationChanged(Exception):

@@ -21,6 +21,7 @@ class ResourceRow(SQLModel, table=True):
     __table_args__ = (
         Index("resource_identity", "type", "id", unique=True),
         Index("resource_updated", "type", "updated", "rid"),
+        Index("resource_time", "updated", "rid"),
         Index("resource_self", "self"),
         Index("resource_keys", "keys", postgresql_using="gin").ddl_if(dialect="postgresql"),
     )
@@ -42,7 +43,7 @@ class HistoryRow(SQLModel, table=True):
     """Versions that were replaced or deleted."""
 
     __tablename__ = "history"
-    __table_args__ = (PrimaryKeyConstraint("rid", "version"), Index("history_updated", "type", "updated", "rid", "version"))
+    __table_args__ = (PrimaryKeyConstraint("rid", "version"), Index("history_updated", "type", "updated", "rid", "version"), Index("history_time", "updated", "rid", "version"))
     rid: int = Field(sa_column=Column(BigInteger, autoincrement=False))
     version: int = Field(sa_column=Column(Integer))
     type: int = Field(sa_column=Column(SmallInteger, nullable=False))

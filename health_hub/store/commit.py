@@ -1,0 +1,273 @@
+"""The one door for writes: every commit is atomic, and commits that wait together share one database transaction.
+
+While one transaction is being made durable, whatever arrives waits and then goes together in the next one: a disk
+flush is paid once for all of them. Each commit still succeeds or fails alone.
+"""
+
+import asyncio
+import itertools
+import sqlite3
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+
+from fhir_profiles.tables import type_name
+from health_hub.fhir import keys
+from health_hub.fhir.outcome import FhirError, Issue
+from health_hub.store.model import AlreadyDone, Change, ExpectationChanged, Expect, Filter, Query, Result, Stored
+from health_hub.store.postgresql import WRITERS, PostgresDatabase, unavailable
+from health_hub.store.prepare import METHOD_NAMES, METHODS, Clock, Prepared, prepare
+from health_hub.store.sqlite import SqliteDatabase
+from health_hub.store.write import Head, Transaction, Write, heads, write
+
+GROUP = 300  # changes in one shared transaction
+ALONE = 100  # a commit of more changes than this shares with nobody
+TRIES = 5
+Find = Callable[[Any, Query, Filter], Awaitable[Sequence[str]]]
+RETRY = (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError, sqlite3.IntegrityError)
+
+
+@dataclass(slots=True)
+class Unit:
+    """One call of `commit`."""
+
+    prepared: list[Prepared]
+    expects: Sequence[Expect]
+    mark: str | None
+    done: "asyncio.Future[list[Result]]"
+    touches: set[tuple[int, str]] = field(default_factory=set)
+    simple: bool = False  # only creates under ids of our own: nothing to look up, nothing to lock
+
+
+def _conflict(p: Prepared, why: str, status: int, code: str) -> FhirError:
+    return FhirError(status, Issue(code, f"{p.change.type}/{p.id}: {why}"))
+
+
+def _lock(expect: Expect) -> int:
+    """Names a conditional interaction: two that ask the same have the same lock, on every worker."""
+    return keys.value("L", repr((expect.query.types, sorted(expect.query.understood))))
+
+
+class Committer:
+    """Queues units and writes them in groups, as many at a time as there are writing connections."""
+
+    def __init__(self, database: SqliteDatabase | PostgresDatabase, clock: Clock, find: Find) -> None:
+        self._db, self._clock, self._find = database, clock, find
+        self._queue: deque[Unit] = deque()
+        self._writing: set[tuple[int, str]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._running = 0
+        self._limit = 1 if isinstance(database, SqliteDatabase) else WRITERS
+        self._block: tuple[int, int] = (0, 0)
+        self._block_lock = asyncio.Lock()
+        self.listeners: list[Callable[[list[Result]], None]] = []
+
+    async def commit(self, changes: Sequence[Change], expects: Sequence[Expect], mark: str | None) -> list[Result]:
+        prepared = []
+        for n, change in enumerate(changes):
+            prepared.append(prepare(change))
+            if n % 100 == 99:
+                await asyncio.sleep(0)  # others are served while a large transaction is indexed
+        unit = Unit(prepared, expects, mark, asyncio.get_running_loop().create_future())
+        unit.simple = not expects and mark is None and all(c.action == "create" and c.id is None for c in changes)
+        if not unit.simple:
+            unit.touches = {(p.type, p.id) for p in prepared} | {(0, str(_lock(e))) for e in expects}
+        self._queue.append(unit)
+        self._start()
+        return await unit.done
+
+    def _start(self) -> None:
+        # Counted here and not by the set of tasks: a task leaves that a turn of the loop after its last look at the queue.
+        if self._queue and self._running < self._limit:
+            self._running += 1
+            task = asyncio.create_task(self._drain())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Everything queued is written first."""
+        while self._tasks or self._queue:
+            self._start()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _take(self) -> list[Unit]:
+        """The next group in order. A unit that touches what is being written waits, and so does all behind it that touches the same."""
+        group: list[Unit] = []
+        size, blocked, later = 0, set(self._writing), deque[Unit]()
+        while self._queue:
+            unit = self._queue.popleft()
+            n = len(unit.prepared)
+            fits = not group or (size + n <= GROUP and n <= ALONE and size <= ALONE * 2)
+            if not fits or (unit.touches and not blocked.isdisjoint(unit.touches)):
+                later.append(unit)
+                blocked |= unit.touches
+                if not fits:
+                    break
+                continue
+            group.append(unit)
+            size += n
+            blocked |= unit.touches
+        later.extend(self._queue)
+        self._queue = later
+        return group
+
+    async def _drain(self) -> None:
+        try:
+            while group := self._take():
+                touched = set(itertools.chain.from_iterable(u.touches for u in group))
+                self._writing |= touched
+                try:
+                    await self._write_group(group)
+                finally:
+                    self._writing -= touched
+        finally:
+            self._running -= 1
+
+    async def _write_group(self, group: list[Unit]) -> None:
+        try:
+            await self._attempt(group)
+        except RETRY:
+            for unit in group:
+                await self._write_alone(unit)
+        except Exception as e:
+            self._fail(group, e)
+
+    async def _write_alone(self, unit: Unit) -> None:
+        for n in range(TRIES):
+            try:
+                await self._attempt([unit])
+                return
+            except RETRY as e:
+                if n == TRIES - 1:
+                    self._fail([unit], FhirError(409, Issue("conflict", f"others keep changing the same resources ({type(e).__name__}); try again")))
+            except Exception as e:
+                self._fail([unit], e)
+                return
+
+    def _fail(self, group: list[Unit], error: Exception) -> None:
+        if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+            error = unavailable(error)
+        for unit in group:
+            if not unit.done.done():
+                unit.done.set_exception(error)
+
+    async def _attempt(self, group: list[Unit]) -> None:
+        """One database transaction for the group; units that fail their preconditions leave it before anything is written."""
+        group = [u for u in group if not u.done.done()]
+        if all(u.simple for u in group) and isinstance(self._db, PostgresDatabase):
+            scope: Any = self._db.autocommit()
+        else:
+            scope = self._db.transaction()
+        now = 0
+        finished: list[tuple[Unit, list[Result]]] = []
+        async with scope as t:
+            now = self._clock.now()
+            text = self._clock.text(now)
+            known: dict[tuple[int, str], Head] = {}
+            if not all(u.simple for u in group):
+                group = await self._expectations(t, group)
+                wanted = sorted({touch for u in group for touch in u.touches if touch[0]})
+                if wanted:
+                    known = await heads(t, wanted)
+            rids = await self._rids(t, sum(len(u.prepared) for u in group))
+            writes: list[Write] = []
+            for unit in group:
+                try:
+                    results, new = self._decide(unit, known, rids, now, text)
+                except FhirError as e:
+                    unit.done.set_exception(e)
+                    continue
+                finished.append((unit, results))
+                writes += new
+            if writes:
+                await write(t, writes)
+            marks = [(u.mark,) for u, _ in finished if u.mark]
+            if marks:
+                await t.run([(f"INSERT INTO mark (name) VALUES ({'?1' if t.dialect == 'sqlite' else '$1'})", marks)])
+        for unit, results in finished:
+            if not unit.done.done():
+                unit.done.set_result(results)
+            for listener in self.listeners:
+                listener(results)
+
+    async def _expectations(self, t: Transaction, group: list[Unit]) -> list[Unit]:
+        """Locks what conditional interactions ask about, asks again, and keeps the units whose answers still hold."""
+        if t.dialect == "postgresql":
+            locks = sorted({_lock(e) for u in group for e in u.expects})
+            if locks:
+                await t.fetch("SELECT pg_advisory_xact_lock(k) FROM unnest($1::bigint[]) AS k", (locks,))
+        kept = []
+        for unit in group:
+            error: Exception | None = None
+            if unit.mark and await t.fetch(f"SELECT 1 FROM mark WHERE name = {'?1' if t.dialect == 'sqlite' else '$1'}", (unit.mark,)):
+                error = AlreadyDone(unit.mark)
+            for expect in unit.expects:
+                if error is None:
+                    try:
+                        found = await self._find(t, expect.query, expect.filter or Filter.everything())
+                    except FhirError as e:
+                        error = e
+                        break
+                    if set(found) != set(expect.ids):
+                        error = ExpectationChanged()
+            if error is None:
+                kept.append(unit)
+            else:
+                unit.done.set_exception(error)
+        return kept
+
+    async def _rids(self, t: Transaction, n: int) -> "itertools.count[int] | Any":
+        """Row numbers: blocks of a sequence on PostgreSQL, the next free ones on SQLite, where we alone write."""
+        if t.dialect == "sqlite":
+            return itertools.count((await t.fetch("SELECT coalesce(max(rid), 0) + 1 FROM resource"))[0][0])
+        at, end = self._block
+        out: list[range] = []
+        async with self._block_lock:
+            at, end = self._block
+            while n > 0:
+                if at >= end:
+                    last = (await t.fetch("SELECT nextval('resource_rid')"))[0][0]
+                    at, end = last - 999, last + 1
+                take = min(n, end - at)
+                out.append(range(at, at + take))
+                at, n = at + take, n - take
+            self._block = (at, end)
+        return itertools.chain.from_iterable(out)
+
+    def _decide(self, unit: Unit, known: dict[tuple[int, str], Head], rids: Any, now: int, text: str) -> tuple[list[Result], list[Write]]:
+        results, writes = [], []
+        for p in unit.prepared:
+            change, head = p.change, known.get((p.type, p.id))
+            alive = head is not None and not head.deleted
+            if change.if_version is not None:
+                current = head.version if head is not None and not head.deleted else 0
+                if change.if_version != current:
+                    raise _conflict(p, f"the version is {current or 'none'}, not {change.if_version or 'none'} as the request expects", 412, "conflict")
+            if change.action == "delete":
+                if head is None or not alive:
+                    results.append(Result(Stored(0, change.type, p.id, head.version if head else 0, now, True, "DELETE", None), False))
+                    continue
+            elif change.action == "create" and alive:
+                raise _conflict(p, "exists already", 409, "duplicate")
+            elif change.action == "update" and not alive and not change.may_create:
+                raise _conflict(p, "is not known", 404, "not-found")
+            version = head.version + 1 if head else 1
+            deleted = change.action == "delete"
+            at = max(now, head.updated) if head else now
+            doc = None if deleted else p.document(version, text if at == now else self._clock.text(at))
+            rid = head.rid if head else next(rids)
+            method = "DELETE" if deleted else change.method
+            writes.append(Write(rid, p.type, p.id, version, now, deleted, METHODS[method], p.self, change.blob, doc, p.rows, head is not None))
+            results.append(Result(Stored(rid, change.type, p.id, version, now, deleted, method, doc), not alive and not deleted))
+        return results, writes
+
+
+def stored(row: Any) -> Stored:
+    """From the columns rid, type, id, version, updated, deleted, method, doc."""
+    doc = row[7]
+    return Stored(row[0], type_name(row[1]), row[2], row[3], row[4], bool(row[5]), METHOD_NAMES[row[6]], doc)
+
+
