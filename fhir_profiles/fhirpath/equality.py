@@ -2,6 +2,7 @@
 
 import re
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from fhir_profiles.fhirpath import quantity as quantities
@@ -151,12 +152,13 @@ def _quantities_equivalent(x: Quantity, y: Quantity) -> bool:
     if a is None or b is None or a[1] != b[1]:
         return False
     # The less precise one decides: 4 'g' ~ 4040 'mg'.
-    scale = a[0] / x.value.as_integer_ratio()[0] * x.value.as_integer_ratio()[1] if x.value else None
-    other = b[0] / y.value.as_integer_ratio()[0] * y.value.as_integer_ratio()[1] if y.value else None
-    if scale is None or other is None:
-        return a[0] == b[0]
-    step = max(abs(scale) / 10 ** _places(x.value), abs(other) / 10 ** _places(y.value))
-    return round(a[0] / step) == round(b[0] / step)
+    step = max(_unit_size(q) / 10 ** min(_places(q.value), 30) for q in (x, y))
+    return round(a[0] / step) == round(b[0] / step) if step else a[0] == b[0]
+
+
+def _unit_size(q: Quantity) -> Fraction:
+    one, none = (quantities.canonical(Quantity(Decimal(n), q.unit, calendar=q.calendar)) for n in (1, 0))
+    return abs(one[0] - none[0]) if one and none else Fraction(0)
 
 
 def _equivalent_json(ctx: Context, a: Any, b: Any) -> bool:
@@ -191,9 +193,9 @@ def order(ctx: Context, left: list[Any], right: list[Any], op: str) -> int | Non
         return _plain_quantities(x.value, y.value)
     kind, other = x.__class__, y.__class__
     if kind is str and other is str:
-        return (x > y) - (x < y)
+        return int(x > y) - int(x < y)
     if kind in (int, Decimal) and other in (int, Decimal):
-        return (x > y) - (x < y)
+        return int(x > y) - int(x < y)
     if kind is Temporal and other is Temporal:
         if (x.kind == "Time") != (y.kind == "Time"):
             raise execution(f"a {x.kind} and a {y.kind} have no order")
@@ -219,7 +221,7 @@ def _plain_quantities(a: dict[str, Any], b: dict[str, Any]) -> int | None:
     if "code" not in a and a.get("unit") != b.get("unit"):
         return None
     x, y = (quantity({"value": q.get("value")}, None) for q in (a, b))
-    return None if x is None or y is None else (x.value > y.value) - (x.value < y.value)
+    return None if x is None or y is None else int(x.value > y.value) - int(x.value < y.value)
 
 
 def describe(item: Any) -> str:

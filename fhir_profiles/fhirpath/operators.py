@@ -25,7 +25,7 @@ def binary(op: str, left: Eval, right: Eval) -> Eval:
     if op in ("<", "<=", ">", ">="):
         return _ordering(op, left, right)
     function = _FUNCTIONS[op]
-    return lambda ctx: function(ctx, left(ctx), right(ctx))  # type: ignore[no-any-return]
+    return lambda ctx: function(ctx, left(ctx), right(ctx))
 
 
 def _and(left: Eval, right: Eval) -> Eval:

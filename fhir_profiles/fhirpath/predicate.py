@@ -21,7 +21,10 @@ Check = Callable[[Any, Any, Any], bool]
 
 @lru_cache(maxsize=8192)
 def predicate(expression: str, context_type: str) -> Check:
-    """Whether an invariant holds for elements of `context_type`: it does unless it is false or cannot be evaluated.
+    """Whether an invariant holds for elements of `context_type`: it does unless it is false.
+
+    Where it cannot be evaluated (several items where one may be) the structure is wrong, which is another problem's to name.
+    FHIRPathError `limit` if the resource is too large for it.
 
     `check(value, resource, root)` takes plain JSON; a primitive with extensions is given as a Node, with `ext`.
     """
@@ -39,8 +42,10 @@ def predicate(expression: str, context_type: str) -> Check:
             variables["rootResource"] = node if outer is value else root(outer)
         try:
             return compiled.holds(node, variables=variables)
-        except FHIRPathError:
-            return False
+        except FHIRPathError as e:
+            if e.kind == "limit":
+                raise
+            return True
 
     if quick is not None:
         return whole

@@ -71,7 +71,7 @@ def text(items: Items, what: str) -> str | None:
     """The one item as a string; None if there is none; an error if it is something else."""
     found = value(items, what)
     if found is None or found.__class__ is str:
-        return found  # type: ignore[no-any-return]
+        return found
     if found.__class__ is Node and found.value is None:
         return None
     if items[0].__class__ is Node and isinstance(items[0].value, str):
@@ -82,7 +82,7 @@ def text(items: Items, what: str) -> str | None:
 def integer(items: Items, what: str) -> int | None:
     found = value(items, what)
     if found is None or found.__class__ is int:
-        return found  # type: ignore[no-any-return]
+        return found
     raise execution(f"{what} takes an integer")
 
 
@@ -94,7 +94,7 @@ def truth(items: Items, what: str) -> bool | None:
         raise execution(f"{what} takes one item, not {len(items)}")
     item = items[0]
     if item.__class__ is bool:
-        return item  # type: ignore[no-any-return]
+        return item
     if item.__class__ is Node and item.value.__class__ is bool:
-        return item.value  # type: ignore[no-any-return]
+        return item.value
     return True

@@ -13,12 +13,12 @@ _DATE = re.compile(
 )
 _TIME = re.compile(r"T?(\d\d)(?::(\d\d)(?::(\d\d)(?:\.(\d+))?)?)?")
 
-# Where a time has no offset it is the province's time; a setting changes it (set_zone).
+# The zone of now() and today(): the province's; a setting changes it (set_zone).
 _zone: tzinfo = timezone(timedelta(hours=7))
 
 
 def set_zone(zone: tzinfo) -> None:
-    """The zone of date-times written without one, wherever they are compared with zoned ones."""
+    """The zone in which now(), today() and timeOfDay() are told."""
     global _zone
     _zone = zone
 
@@ -53,7 +53,7 @@ class Temporal:
         return isinstance(other, Temporal) and self.kind == other.kind and compare(self, other) == 0
 
     def __hash__(self) -> int:
-        return hash((self.kind, _utc(self)))
+        return hash((self.kind, self.parts if self.offset is None or len(self.parts) < 4 else _shift(self, -self.offset)))
 
 
 def _clock(parts: tuple[int, ...], digits: int | None) -> str:
@@ -133,28 +133,29 @@ def _shift(value: Temporal, minutes: int) -> tuple[int, ...]:
     return (moved.year, moved.month, moved.day, moved.hour, moved.minute, p[5])[: len(value.parts)]
 
 
-def _offset(value: Temporal) -> int:
-    if value.offset is not None:
-        return value.offset
-    p = value.parts + (0,) * (6 - len(value.parts))
-    try:
-        delta = datetime(p[0], p[1], p[2], p[3], p[4], tzinfo=_zone).utcoffset()
-    except (OverflowError, ValueError):
-        delta = None
-    return int(delta.total_seconds()) // 60 if delta else 0
-
-
-def _utc(value: Temporal) -> tuple[int, ...]:
-    return value.parts if value.kind == "Time" or len(value.parts) < 4 else _shift(value, -_offset(value))
-
-
 def compare(a: Temporal, b: Temporal) -> int | None:
     """-1, 0 or 1; None where the coarser one's precision does not decide, or a time meets a date."""
     if (a.kind == "Time") != (b.kind == "Time"):
         return None
     left, right = a.parts, b.parts
     if a.offset != b.offset and len(left) > 3 and len(right) > 3:
-        left, right = _utc(a), _utc(b)
+        if a.offset is None or b.offset is None:
+            return _uncertain(a, b)
+        left, right = _shift(a, -a.offset), _shift(b, -b.offset)
+    return _ordered(left, right)
+
+
+def _uncertain(a: Temporal, b: Temporal) -> int | None:
+    """One has no offset: certain only where it is the same in every zone there is."""
+    found = set()
+    for offset in (-720, 840):
+        left = _shift(a, -(offset if a.offset is None else a.offset))
+        right = _shift(b, -(offset if b.offset is None else b.offset))
+        found.add(_ordered(left, right))
+    return found.pop() if len(found) == 1 else None
+
+
+def _ordered(left: tuple[int, ...], right: tuple[int, ...]) -> int | None:
     for x, y in zip(left, right, strict=False):
         if x != y:
             return -1 if x < y else 1

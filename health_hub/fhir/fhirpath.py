@@ -20,7 +20,7 @@ set_ucum(canonical)
 
 
 def use_zone(zone: tzinfo) -> None:
-    """The zone of date-times without one (the setting; Asia/Ho_Chi_Minh until it is called)."""
+    """The zone in which now() and today() are told (the setting; +07:00 until it is called)."""
     set_zone(zone)
 
 

@@ -20,7 +20,7 @@ _QUANTITY = re.compile(r"([+-]?\d{1,60}(?:\.\d{1,60})?)(?:\s*(?:'([^']+)'|([a-zA
 
 def to_boolean(x: Any) -> bool | None:
     if x.__class__ is bool:
-        return x  # type: ignore[no-any-return]
+        return x
     if x.__class__ in (int, Decimal):
         return True if x == 1 else False if x == 0 else None
     if x.__class__ is str:
@@ -33,7 +33,7 @@ def to_integer(x: Any) -> int | None:
     if x.__class__ is bool:
         return int(x)
     if x.__class__ is int:
-        return x  # type: ignore[no-any-return]
+        return x
     if x.__class__ is str and _INTEGER.fullmatch(x):
         n = int(x)
         return n if -(2**31) <= n < 2**31 else None
@@ -44,7 +44,7 @@ def to_decimal(x: Any) -> Decimal | None:
     if x.__class__ in (int, bool):
         return Decimal(x)
     if x.__class__ is Decimal:
-        return x  # type: ignore[no-any-return]
+        return x
     return Decimal(x) if x.__class__ is str and _DECIMAL.fullmatch(x) else None
 
 
@@ -52,7 +52,7 @@ def to_text(x: Any) -> str | None:
     if x.__class__ is bool:
         return "true" if x else "false"
     if x.__class__ is str:
-        return x  # type: ignore[no-any-return]
+        return x
     if x.__class__ is Decimal:
         return format(x, "f") if abs(x.adjusted()) < 60 else str(x)
     return str(x) if x.__class__ in (int, Temporal, Quantity) else None
@@ -60,7 +60,7 @@ def to_text(x: Any) -> str | None:
 
 def to_quantity(x: Any) -> Quantity | None:
     if x.__class__ is Quantity:
-        return x  # type: ignore[no-any-return]
+        return x
     if x.__class__ in (int, Decimal, bool):
         return Quantity(Decimal(x), "1")
     m = _QUANTITY.fullmatch(x) if x.__class__ is str else None
@@ -75,7 +75,7 @@ def _to_temporal(kind: Kind) -> Callable[[Any], Temporal | None]:
     def convert(x: Any) -> Temporal | None:
         if x.__class__ is Temporal:
             if x.kind == kind:
-                return x  # type: ignore[no-any-return]
+                return x
             if kind == "DateTime" and x.kind == "Date":
                 return Temporal(kind, x.parts)
             return Temporal(kind, x.parts[:3]) if kind == "Date" and x.kind == "DateTime" else None

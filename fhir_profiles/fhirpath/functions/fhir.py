@@ -66,7 +66,7 @@ def _target(ctx: Context, item: Any) -> Any:
         declared = value.get("type")
         value = value.get("reference")
     if not isinstance(value, str) or not value:
-        return Node({"resourceType": declared}, declared, None, None, "", -1) if _is_resource(declared) else None
+        return Node({"resourceType": declared}, str(declared), None, None, "", -1) if _is_resource(declared) else None
     if value[0] == "#":
         return _contained(ctx, item, value[1:])
     if ctx.resolve is not None:

@@ -4,6 +4,8 @@ import base64
 import binascii
 import html
 import json
+import re
+from collections.abc import Callable
 from typing import Any
 
 from fhir_profiles.fhirpath.context import MAX_TEXT, Context
@@ -131,8 +133,8 @@ def join(ctx: Context, items: Items, separator: Items | None = None) -> Items:
     return [bounded(ctx, glue.join(text([item], "join()") or "" for item in items))]
 
 
-_BASE64 = {"base64": base64.b64encode, "urlbase64": base64.urlsafe_b64encode, "hex": binascii.hexlify}
-_DECODE = {"base64": base64.b64decode, "urlbase64": base64.urlsafe_b64decode, "hex": binascii.unhexlify}
+_BASE64: dict[str, Callable[[bytes], bytes]] = {"base64": base64.b64encode, "urlbase64": base64.urlsafe_b64encode, "hex": binascii.hexlify}
+_DECODE: dict[str, Callable[[bytes], bytes]] = {"base64": base64.b64decode, "urlbase64": base64.urlsafe_b64decode, "hex": binascii.unhexlify}
 
 
 @values("encode", 1)
@@ -170,6 +172,13 @@ def escape(ctx: Context, items: Items, form: Items) -> Items:
     raise execution(f"escape() knows html and json, not {b!r}")
 
 
+_JSON_ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|(.))", re.DOTALL)
+
+
+def _json_escape(match: "re.Match[str]") -> str:
+    return chr(int(match[1], 16)) if match[1] else {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}.get(match[2], match[2])
+
+
 @values("unescape", 1)
 def unescape(ctx: Context, items: Items, form: Items) -> Items:
     a, b = text(items, "unescape()"), text(form, "unescape()")
@@ -178,8 +187,5 @@ def unescape(ctx: Context, items: Items, form: Items) -> Items:
     if b == "html":
         return [html.unescape(a)]
     if b == "json":
-        try:
-            return [json.loads(f'"{a}"')]
-        except ValueError:
-            return []
+        return [_JSON_ESCAPE.sub(_json_escape, a)]
     raise execution(f"unescape() knows html and json, not {b!r}")

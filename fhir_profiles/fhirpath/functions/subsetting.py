@@ -1,8 +1,10 @@
 """Filtering, subsetting and combining (FHIRPath N1, 5.2 to 5.4)."""
 
+from functools import cmp_to_key
+
 from fhir_profiles.fhirpath import ast
 from fhir_profiles.fhirpath.context import Context
-from fhir_profiles.fhirpath.equality import Distinct
+from fhir_profiles.fhirpath.equality import Distinct, order
 from fhir_profiles.fhirpath.errors import execution
 from fhir_profiles.fhirpath.functions.existence import matching
 from fhir_profiles.fhirpath.registry import Compile, Eval, Items, integer, lambdas, values
@@ -11,7 +13,7 @@ from fhir_profiles.fhirpath.registry import Compile, Eval, Items, integer, lambd
 @lambdas("where", 1, 1)
 def where(compile_: Compile, source: Eval, args: tuple[ast.Expr, ...]) -> Eval:
     keep = matching(compile_(args[0]), "where()")
-    return lambda ctx: keep(ctx, source(ctx))  # type: ignore[no-any-return]
+    return lambda ctx: keep(ctx, source(ctx))
 
 
 @lambdas("select", 1, 1)
@@ -125,3 +127,36 @@ def union(ctx: Context, items: Items, other: Items) -> Items:
 def combine(ctx: Context, items: Items, other: Items) -> Items:
     ctx.spend(len(items) + len(other))
     return items + other
+
+
+@lambdas("sort", 0, 10)
+def sort(compile_: Compile, source: Eval, args: tuple[ast.Expr, ...]) -> Eval:
+    """By each argument in turn, `-key` descending; items without a key come first."""
+    keys: list[tuple[Eval, bool]] = []
+    for arg in args or (ast.Dollar("this"),):
+        descending = isinstance(arg, ast.Sign) and arg.sign == "-"
+        keys.append((compile_(arg.operand if isinstance(arg, ast.Sign) and descending else arg), descending))
+
+    def run(ctx: Context) -> Items:
+        items = source(ctx)
+        this, index = ctx.this, ctx.index
+        rows: list[tuple[list[Items], object]] = []
+        for i, item in enumerate(items):
+            ctx.this, ctx.index = [item], i
+            rows.append(([key(ctx) for key, _ in keys], item))
+        ctx.this, ctx.index = this, index
+        ctx.spend(len(rows) * (2 + len(rows).bit_length()))
+
+        def compare(a: tuple[list[Items], object], b: tuple[list[Items], object]) -> int:
+            for x, y, (_, descending) in zip(a[0], b[0], keys, strict=True):
+                if not x or not y:
+                    found = bool(x) - bool(y)
+                else:
+                    found = (order(ctx, x, y, "sort()") or 0) * (-1 if descending else 1)
+                if found:
+                    return found
+            return 0
+
+        return [item for _, item in sorted(rows, key=cmp_to_key(compare))]
+
+    return run

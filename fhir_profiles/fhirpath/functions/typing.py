@@ -20,7 +20,7 @@ class TypeInfo(NamedTuple):
 def is_of(item: object, wanted: types.TypeName) -> bool:
     """Whether an item is of a type or one below it."""
     if item.__class__ is Node:
-        return wanted.fhir and types.is_a(item.type, wanted.name)  # type: ignore[attr-defined]
+        return wanted.fhir and types.is_a(item.type, wanted.name)
     return wanted.system and wanted.name in (system_type(item), "Any")
 
 
@@ -33,7 +33,7 @@ def is_exactly(item: object, wanted: types.TypeName) -> bool:
     """
     if item.__class__ is not Node:
         return is_of(item, wanted)
-    name: str = item.type  # type: ignore[attr-defined]
+    name: str = item.type
     if wanted.fhir and (name == wanted.name or (name[:1].isupper() and types.is_a(name, wanted.name))):
         return True
     if not wanted.system:
