@@ -1,0 +1,140 @@
+"""Searches through the HTTP door find what a plain scan of the documents finds, on both stores."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import httpx
+import pytest
+
+from health_hub.app import create
+from health_hub.fhir.json import dumps, loads
+from health_hub.settings import Settings
+from health_hub.store.store import Store
+from tests.oracle import documents, real
+from tests.oracle.queries import Generator
+from tests.oracle.scan import CannotSay, Oracle
+
+BASE = "http://hub.test/fhir"
+QUERIES = 400
+
+
+class Door:
+    """The server as a client sees it."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self.http = http
+
+    async def transact(self, bundle: dict[str, Any]) -> None:
+        answer = await self.http.post(BASE, content=dumps(bundle), headers={"content-type": "application/fhir+json", "prefer": "return=minimal"})
+        assert answer.status_code == 200, answer.text[:2000]
+
+    async def put_all(self, resources: list[dict[str, Any]]) -> None:
+        for at in range(0, len(resources), 100):
+            entry = [{"resource": r, "request": {"method": "PUT", "url": f"{r['resourceType']}/{r['id']}"}} for r in resources[at : at + 100]]
+            await self.transact({"resourceType": "Bundle", "type": "transaction", "entry": entry})
+
+    async def pages(self, path: str, count: int = 1000) -> AsyncIterator[dict[str, Any]]:
+        url: str | None = f"{BASE}/{path}{'&' if '?' in path else '?'}_count={count}"
+        while url:
+            answer = await self.http.get(url, headers={"prefer": "handling=strict"})
+            assert answer.status_code == 200, f"{url}: {answer.status_code} {answer.text[:1000]}"
+            page = loads(answer.content)
+            yield page
+            url = next((link["url"] for link in page["link"] if link["relation"] == "next"), None)
+
+    async def entries(self, path: str, count: int = 1000) -> list[dict[str, Any]]:
+        return [e for page in [p async for p in self.pages(path, count)] for e in page.get("entry", ())]
+
+    async def matches(self, path: str, count: int = 1000) -> list[dict[str, Any]]:
+        return [e["resource"] for e in await self.entries(path, count) if e["search"]["mode"] == "match"]
+
+
+@pytest.fixture
+async def door(store: Store) -> AsyncIterator[Door]:
+    app: Any = create(Settings(db="", auth=False, base_url=BASE), store)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app, raise_app_exceptions=True), timeout=60) as http:
+        yield Door(http)
+
+
+async def scanned(door: Door, types: set[str]) -> Oracle:
+    """What the server holds, read back."""
+    return Oracle([r for t in sorted(types) for r in await door.matches(t)], BASE)
+
+
+def path(kind: str, pairs: list[tuple[str, str]]) -> str:
+    return f"{kind}?{urlencode(pairs, quote_via=quote, safe=':/$,')}"
+
+
+async def compare(door: Door, oracle: Oracle, seed: int, queries: int) -> None:
+    generator, wrong, found = Generator(oracle, seed), [], 0
+    for _ in range(queries):
+        kind, pairs = generator.query()
+        try:
+            want = oracle.search(kind, pairs)
+        except CannotSay:
+            continue
+        got = [r["id"] for r in await door.matches(path(kind, pairs))]
+        found += bool(want)
+        if sorted(got) != sorted(want):
+            wrong.append(f"{path(kind, pairs)}\n      only found: {sorted(set(got) - want)[:5]}  only there: {sorted(want - set(got))[:5]}")
+    assert not wrong, f"{len(wrong)} of {queries} differ:\n" + "\n".join(wrong[:40])
+    assert found > queries // 3, "queries that find nothing say little"
+
+
+async def test_odd_values(door: Door) -> None:
+    made = documents.make(7)
+    await door.put_all(made)
+    oracle = await scanned(door, {r["resourceType"] for r in made})
+    assert sum(map(len, oracle.by_type.values())) == len(made)
+    await compare(door, oracle, 1, QUERIES)
+
+
+async def test_synthea(door: Door) -> None:
+    for bundle in real.bundles():
+        await door.transact(bundle)
+    await door.put_all(real.lines())
+    summary = await door.http.get(f"{BASE}?_summary=count")
+    oracle = await scanned(door, {"Patient", "Encounter", "Condition", "Observation", "Procedure", "Organization", "Location", "Practitioner",
+                                  "PractitionerRole", "MedicationRequest", "Immunization", "AllergyIntolerance", "Device", "DiagnosticReport",
+                                  "Claim", "ExplanationOfBenefit", "CarePlan", "CareTeam", "ImagingStudy", "DocumentReference", "Provenance",
+                                  "Medication", "MedicationAdministration", "SupplyDelivery"})  # fmt: skip
+    assert json.loads(summary.text)["total"] == sum(map(len, oracle.by_type.values()))
+    await compare(door, oracle, 2, QUERIES)
+
+
+async def test_order_and_pages(door: Door) -> None:
+    made = documents.make(11)
+    await door.put_all(made)
+    oracle = await scanned(door, {r["resourceType"] for r in made})
+    for kind, code in (("Observation", "date"), ("Patient", "birthdate"), ("Patient", "family"), ("Patient", "given"), ("Encounter", "date"),
+                       ("Observation", "value-date"), ("RiskAssessment", "probability"), ("Patient", "_lastUpdated"), ("Condition", "onset-date")):
+        for descending in (False, True):
+            found = await door.matches(f"{kind}?_sort={'-' if descending else ''}{code}", count=7)
+            ids = [r["id"] for r in found]
+            assert sorted(ids) == sorted(oracle.by_type[kind]), f"{kind} by {code} in pages of 7 repeats or skips"
+            keys = [oracle.sort_key(oracle.by_type[kind][i], code, descending=descending) for i in ids]
+            there = [k for k in keys if k is not None]
+            assert keys[: len(there)] == there, f"{kind} by {code}: what has no value comes last"
+            assert there == sorted(there, reverse=descending), f"{kind} by {code}"
+
+
+async def test_includes(door: Door) -> None:
+    made = documents.make(13)
+    await door.put_all(made)
+    oracle = await scanned(door, {r["resourceType"] for r in made})
+    for kind, code in (("Observation", "subject"), ("Observation", "patient"), ("Encounter", "participant"), ("Patient", "general-practitioner"),
+                       ("Observation", "encounter"), ("Patient", "link"), ("Group", "member"), ("ServiceRequest", "based-on")):
+        matched = oracle.by_type[kind].values()
+        want = {x for r in matched for x in oracle.include(r, code)} - {f"{kind}/{r['id']}" for r in matched}
+        entries = await door.entries(f"{kind}?_include={kind}:{code}")
+        got = [f"{e['resource']['resourceType']}/{e['resource']['id']}" for e in entries if e["search"]["mode"] == "include"]
+        assert sorted(got) == sorted(want), f"_include={kind}:{code}"
+    for kind, other, code in (("Patient", "Observation", "patient"), ("Encounter", "Observation", "encounter"), ("Organization", "Patient", "organization"),
+                              ("Practitioner", "Encounter", "practitioner"), ("Patient", "List", "item")):
+        matched = oracle.by_type[kind].values()
+        want = {x for r in matched for x in oracle.revinclude(r, other, code)}
+        entries = await door.entries(f"{kind}?_revinclude={other}:{code}")
+        got = [f"{e['resource']['resourceType']}/{e['resource']['id']}" for e in entries if e["search"]["mode"] == "include"]
+        assert sorted(got) == sorted(want), f"_revinclude={other}:{code}"
