@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 from fhir_profiles.fhirpath import ast
+from fhir_profiles.fhirpath.check import check
 from fhir_profiles.fhirpath.compiler import compiled
 from fhir_profiles.fhirpath.context import NO_HOOKS, STEPS, Context, Hooks
 from fhir_profiles.fhirpath.errors import limit
@@ -93,13 +94,16 @@ def _outermost(resource: Node | None) -> Node | None:
 
 
 @lru_cache(maxsize=4096)
-def compile_(expression: str, *, context_type: str | None = None) -> Expression:
+def compile_(expression: str, *, context_type: str | None = None, strict: bool = False) -> Expression:
     """Compile an expression; FHIRPathError `syntax`, `semantic` or `limit` if it is none.
 
-    `context_type` is the type of what it will be given where that is not a resource.
+    `context_type` is the type of what it will be given where that is not a resource. `strict` also refuses what can never find
+    anything on that type, such as `Patient.nmae`.
     """
     try:
         tree = parse(expression)
+        if strict and context_type is not None:
+            check(tree, context_type)
         return Expression(expression, tree, compiled(tree), context_type)
     except RecursionError:
         raise limit("the expression is nested too deep") from None

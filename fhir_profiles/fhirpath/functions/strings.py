@@ -133,8 +133,9 @@ def join(ctx: Context, items: Items, separator: Items | None = None) -> Items:
     return [bounded(ctx, glue.join(text([item], "join()") or "" for item in items))]
 
 
-_BASE64: dict[str, Callable[[bytes], bytes]] = {"base64": base64.b64encode, "urlbase64": base64.urlsafe_b64encode, "hex": binascii.hexlify}
-_DECODE: dict[str, Callable[[bytes], bytes]] = {"base64": base64.b64decode, "urlbase64": base64.urlsafe_b64decode, "hex": binascii.unhexlify}
+_Coder = Callable[[bytes], bytes]
+_BASE64: dict[str, _Coder] = {"base64": base64.b64encode, "urlbase64": base64.urlsafe_b64encode, "hex": binascii.hexlify}
+_DECODE: dict[str, _Coder] = {"base64": base64.b64decode, "urlbase64": base64.urlsafe_b64decode, "hex": binascii.unhexlify}
 
 
 @values("encode", 1)

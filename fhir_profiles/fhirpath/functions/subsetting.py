@@ -149,10 +149,7 @@ def sort(compile_: Compile, source: Eval, args: tuple[ast.Expr, ...]) -> Eval:
 
         def compare(a: tuple[list[Items], object], b: tuple[list[Items], object]) -> int:
             for x, y, (_, descending) in zip(a[0], b[0], keys, strict=True):
-                if not x or not y:
-                    found = bool(x) - bool(y)
-                else:
-                    found = (order(ctx, x, y, "sort()") or 0) * (-1 if descending else 1)
+                found = (order(ctx, x, y, "sort()") or 0) * (-1 if descending else 1) if x and y else bool(x) - bool(y)
                 if found:
                     return found
             return 0
