@@ -45,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
         print(refusal, file=sys.stderr)
         return 2
     print(OPEN, file=sys.stderr, flush=True)
-    asyncio.run(prepare(settings))
+    if settings.demo or settings.workers > 1:
+        asyncio.run(prepare(settings))
     # Worker processes read their settings from the environment, as this one did.
     for name in ("db", "host", "port", "workers", "demo", "auth", "log_level"):
         value = getattr(settings, name)
@@ -82,7 +83,7 @@ async def prepare(settings: Settings) -> None:
     """Before any worker starts: create or upgrade the database, and load the demo records once."""
     from health_hub.store.store import Store
 
-    store = await Store.open(settings.db)
+    store = await Store.open(settings.db, zone=settings.zone)
     try:
         if settings.demo:
             from health_hub import demo

@@ -77,8 +77,7 @@ class _BundleHead(msgspec.Struct):
 
 
 class _Entry(msgspec.Struct):
-    resource: msgspec.Raw | None = None
-    request: msgspec.Raw | None = None
+    resource: msgspec.Raw = msgspec.Raw(b"")
 
 
 _head = msgspec.json.Decoder(_Head)
@@ -183,7 +182,7 @@ def _pieces(source: Source, raw: BufferedReader) -> Iterator[Piece]:
     try:
         with _plain(raw) as f:
             first = f.readline(LARGEST)
-            if lines(source) or (_complete(first) and f.readline(LARGEST).strip()):
+            if lines(source) or (_complete(first) and any(x.strip() for x in iter(lambda: f.readline(LARGEST), b""))):
                 f.seek(0)
                 while line := f.readline(LARGEST):
                     number += 1
@@ -235,9 +234,9 @@ def _batch_entry(n: int, raw: msgspec.Raw, batch: bool) -> Piece:
         return Item(n, bytes(raw))
     try:
         entry = _entry.decode(raw)
-        if entry.resource is None:
-            return Broken(n, "an entry without a resource")
         body = bytes(entry.resource)
+        if not body:
+            return Broken(n, "an entry without a resource")
         return Item(n, _put(_head.decode(body), body))
     except msgspec.MsgspecError as e:
         return Broken(n, f"not a FHIR resource in JSON: {e}")
