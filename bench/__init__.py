@@ -1,0 +1,1 @@
+"""Measurements that check every answer: `make bench` (docs/performance.md says what they gave and where)."""
