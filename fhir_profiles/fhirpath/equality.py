@@ -63,8 +63,6 @@ def equal_items(ctx: Context, a: Any, b: Any) -> bool | None:
     return bool(x == y)
 
 
-
-
 def _number_quantity(number: Any, other: Any) -> bool | None:
     if other.__class__ is not Quantity:
         return False

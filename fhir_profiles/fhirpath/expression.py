@@ -51,6 +51,18 @@ class Expression:
         `value` is a resource, an element whose `type_name` is given, or a Node. `variables` are `resource` (default: the nearest
         resource around), `rootResource`, and any other %name; plain resources or Nodes. FHIRPathError if it fails or takes too long.
         """
+        return self.run(self.context(value, type_name, variables=variables, hooks=hooks, steps=steps))
+
+    def context(
+        self,
+        value: Any,
+        type_name: str | None = None,
+        *,
+        variables: Mapping[str, Any] | None = None,
+        hooks: Hooks = NO_HOOKS,
+        steps: int = STEPS,
+    ) -> Context:
+        """What run() takes; its `left` tells afterwards how many steps are left. Arguments as for items()."""
         node = value if value.__class__ is Node else root(value, type_name or self.context_type)
         given = dict(variables) if variables else {}
         resource = given.pop("resource", None)
@@ -64,7 +76,9 @@ class Expression:
         elif outer.__class__ is not Node:
             outer = resource if resource is not None and outer is resource.value else root(outer)
         given.pop("context", None)
-        ctx = Context([node], resource, outer, given, steps, hooks)
+        return Context([node], resource, outer, given, steps, hooks)
+
+    def run(self, ctx: Context) -> list[Any]:
         try:
             return self._run(ctx)
         except RecursionError:

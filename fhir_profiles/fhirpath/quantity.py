@@ -5,13 +5,15 @@ from decimal import Decimal
 from fractions import Fraction
 
 # Calendar words; a quantity keeps the singular.
-CALENDAR = {
-    f"{word}{s}": word for word in ("year", "month", "week", "day", "hour", "minute", "second", "millisecond") for s in ("", "s")
-}
+CALENDAR = {f"{word}{s}": word for word in ("year", "month", "week", "day", "hour", "minute", "second", "millisecond") for s in ("", "s")}
 # UCUM codes that mean a definite time. `a` and `mo` are mean years and months: no calendar word equals them.
 _DEFINITE = {"wk": "week", "d": "day", "h": "hour", "min": "minute", "s": "second", "ms": "millisecond"}
 _SECONDS = {
-    "week": Fraction(604800), "day": Fraction(86400), "hour": Fraction(3600), "minute": Fraction(60), "second": Fraction(1),
+    "week": Fraction(604800),
+    "day": Fraction(86400),
+    "hour": Fraction(3600),
+    "minute": Fraction(60),
+    "second": Fraction(1),
     "millisecond": Fraction(1, 1000),
 }
 

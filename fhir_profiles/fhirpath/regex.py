@@ -5,6 +5,7 @@ pattern is run by set of states instead (nfa.py), which takes one step a charact
 """
 
 import re
+import warnings
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -58,7 +59,10 @@ def _parsed(pattern: str, flags: str) -> tuple["re.Pattern[str]", Any]:
             raise execution(f"regular expression flags are i and m, not {flag!r}")
         bits |= re.IGNORECASE if flag == "i" else re.MULTILINE
     try:
-        return re.compile(pattern, bits), parser.parse(pattern, bits)
+        with warnings.catch_warnings():
+            # "possible nested set": what a later Python may read differently is no concern of a client's.
+            warnings.simplefilter("ignore")
+            return re.compile(pattern, bits), parser.parse(pattern, bits)
     except (re.error, OverflowError, RecursionError) as e:
         raise execution(f"not a regular expression: {e}") from None
 

@@ -211,5 +211,3 @@ def today(ctx: Context, items: Items) -> Items:
 def time_of_day(ctx: Context, items: Items) -> Items:
     at = temporal.from_datetime(ctx.now)
     return [temporal.Temporal("Time", at.parts[3:], None, 3)]
-
-

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from health_hub.fhir.outcome import FhirError, bad_request
 
-MAX_OPERATIONS = 10_000
+MAX_OPERATIONS = 1_000
 # What each operation needs; what it does not need is refused, since it would be silently lost.
 _NEEDS = {
     "add": frozenset(("path", "name", "value")),
