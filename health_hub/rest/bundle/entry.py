@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 from fhir_profiles import tables
 from health_hub.fhir.outcome import FhirError, Issue
+from health_hub.rest.types import TYPES
 
 Kind = Literal["create", "update", "patch", "delete", "get", "search", "operation"]
 
@@ -135,8 +136,8 @@ def _interaction(
     if "://" in path or path.startswith("urn:"):
         raise refuse("it is not on this server")
     type_name = steps[0] if steps and steps[0][:1] not in ("$", "_") and steps[0] != "metadata" else ""
-    if type_name and not tables.is_resource_type(type_name):
-        raise refuse(f"{type_name!r} is not an R4 resource type", "not-supported")
+    if type_name and type_name not in TYPES:
+        raise refuse(f"{type_name[:64]!r} is no resource type that this server keeps", "not-supported")
     if method in ("GET", "HEAD"):
         return entry("get", type_name, steps[1] if type_name and len(steps) > 1 and _ID.match(steps[1]) else None)
     if method == "POST" and steps:

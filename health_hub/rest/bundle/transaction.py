@@ -149,7 +149,7 @@ class Transaction:
         self._identify(plan)
         patched = await self._patch(plan)
         issues = self._links.issues + await self._link(plan, patched)
-        issues_status = 400 if issues else 0
+        issues_status = (412 if all(i.code == "multiple-matches" for i in issues) else 400) if issues else 0
         if not self._checked or patched:
             status, more = await self._check(plan)
             issues, issues_status = issues + more, issues_status or status
