@@ -8,7 +8,7 @@ import ssl
 from collections.abc import MutableMapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
 
 from health_hub.fhir.outcome import FhirError, Issue
@@ -86,7 +86,7 @@ class Inside:
         from health_hub.store.store import Store
 
         store = await Store.open(settings.db, zone=settings.zone, timeout=settings.timeout)
-        return cls(store, FhirApp(_MarkingStore(store), settings), "/fhir")
+        return cls(store, FhirApp(cast(Store, _MarkingStore(store)), settings), "/fhir")
 
     async def post(self, bundle: bytes, mark: str) -> Answer:
         current = _Mark(mark)

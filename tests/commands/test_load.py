@@ -94,7 +94,7 @@ async def test_a_load_that_was_stopped_goes_on(tmp_path: Path) -> None:
 
 
 async def test_a_server_that_is_away_is_waited_for(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(load.asyncio, "sleep", _no_wait)
+    monkeypatch.setattr("asyncio.sleep", _no_wait)
     door = Door(down=3)
     assert (await run(door, lines(tmp_path / "Patient.ndjson", "a"))).loaded == 1
     assert door.posts == 4

@@ -311,24 +311,24 @@ def _token(modifier: str | None, value: str) -> Callable[[Any], bool]:
 
 def _compare(prefix: str, low: Any, high: Any, s_low: Any, s_high: Any) -> bool:
     """R4 search.html#prefix on ranges that include both ends: the element's `low`..`high`, the search's `s_low`..`s_high`."""
-    inside = s_low <= low and high <= s_high
+    inside: bool = s_low <= low and high <= s_high
     if prefix == "eq":
         return inside
     if prefix == "ne":
         return not inside
     if prefix == "gt":
-        return high > s_high
+        return bool(high > s_high)
     if prefix == "lt":
-        return low < s_low
+        return bool(low < s_low)
     if prefix == "ge":
-        return high > s_high or inside
+        return bool(high > s_high) or inside
     if prefix == "le":
-        return low < s_low or inside
+        return bool(low < s_low) or inside
     if prefix == "sa":
-        return low > s_high
+        return bool(low > s_high)
     if prefix == "eb":
-        return high < s_low
-    return low <= s_high and high >= s_low
+        return bool(high < s_low)
+    return bool(low <= s_high and high >= s_low)
 
 
 def _date(text: str) -> Callable[[Any], bool]:

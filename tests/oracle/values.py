@@ -256,8 +256,8 @@ def amounts(node: Any) -> list[Amount]:
     if "value" not in value:
         return []
     v = decimal(value["value"])
-    ends = {"<": (-INFINITY, v), "<=": (-INFINITY, v), ">": (v, INFINITY), ">=": (v, INFINITY)}
-    low, high = ends.get(value.get("comparator", ""), (v, v))
+    open_end = {"<": (-INFINITY, v), "<=": (-INFINITY, v), ">": (v, INFINITY), ">=": (v, INFINITY)}
+    low, high = open_end.get(value.get("comparator", ""), (v, v))
     return [Amount(low, high, value.get("system"), value.get("code"), value.get("unit"))]
 
 
