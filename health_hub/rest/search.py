@@ -56,9 +56,8 @@ async def _search(hub: Hub, request: Request, types: tuple[str, ...], path: str,
     text = _query_of(query, pairs)
     updated = hub.now()
     if query.summary == "count" or query.count == 0:
-        total = await view.count(query)
         links = page.links(hub.store.secret, request.base, path, text, page.FIRST, None, None)
-        body = page.bundle("searchset", updated=updated, total=total, links=links, entries=_notices(query))
+        body = page.bundle("searchset", updated=updated, total=await view.count(query), links=links, entries=_notices(query))
         return Response(200, json=body, subset_done=True)
     if place != page.FIRST and place.total is not None:
         query.total = None  # counted on the first page and carried along

@@ -24,6 +24,6 @@ async def app(store: Store, settings: Settings) -> FhirApp:
 
 @pytest.fixture
 async def client(app: FhirApp) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url=BASE + "/") as c:
         yield c

@@ -76,7 +76,8 @@ async def test_read_of_nothing_is_404_and_of_a_deleted_one_410(client: httpx.Asy
 
 @pytest.mark.parametrize("id", ["%00", "a b", "a" * 65, "x%00y", "%ff", "a'--", "😀", "1%2F2"])
 async def test_ids_that_are_none(client: httpx.AsyncClient, id: str) -> None:
-    for response in [await client.get(f"Patient/{id}"), await client.put(f"Patient/{id}", json=PATIENT), await client.delete(f"Patient/{id}")]:
+    for method in ("GET", "PUT", "DELETE"):
+        response = await client.request(method, f"Patient/{id}", json=PATIENT)
         assert 400 <= response.status_code < 500
         assert response.json()["resourceType"] == "OperationOutcome"
 
@@ -182,7 +183,7 @@ async def test_patch_by_content_type(client: httpx.AsyncClient) -> None:
 async def test_patches_without_if_match_take_their_turns(client: httpx.AsyncClient) -> None:
     made = await create(client, {"resourceType": "Patient"})
     url = f"Patient/{made['id']}"
-    fields = [{"gender": "male"}, {"active": True}, {"birthDate": "1990"}, {"language": "vi"}, {"deceasedBoolean": False}]
+    fields: list[dict[str, Any]] = [{"gender": "male"}, {"active": True}, {"birthDate": "1990"}, {"language": "vi"}, {"deceasedBoolean": False}]
     answers = await asyncio.gather(*[client.patch(url, json=f) for f in fields])
     assert [a.status_code for a in answers] == [200] * 5
     final = (await client.get(url)).json()
