@@ -104,6 +104,11 @@ def sqty_1(quantity: Json, run: Run) -> bool:
     return "comparator" not in quantity and "_comparator" not in quantity
 
 
+def que_7(enable_when: Json, run: Run) -> bool:
+    # The standard says `answer is Boolean`, FHIRPath's own type, which no element is; its examples show what is meant.
+    return enable_when.get("operator") != "exists" or "answerBoolean" in enable_when or "_answerBoolean" in enable_when
+
+
 def _not_negative(name: str) -> Callable[[Json, Run], bool]:
     def holds(value: Json, run: Run) -> bool:
         number = value.get(name)
@@ -179,6 +184,7 @@ BY_KEY: dict[str, Callable[[Any, Run], bool]] = {
     "con-5": con_5,
     "ait-1": ait_1,
     "ait-2": ait_2,
+    "que-7": que_7,
     "org-2": not_home,
     "org-3": not_home,
     "sqty-1": sqty_1,

@@ -44,7 +44,7 @@ _runs = re.compile(
     re.IGNORECASE | re.DOTALL,
 ).match
 _data = re.compile(r"\s*data:", re.IGNORECASE).match
-_data_not_image = re.compile(r"\s*data:(?!image/(?:png|jpe?g|gif|webp|bmp|svg\+xml)[;,])", re.IGNORECASE).match
+_data_not_image = re.compile(r"\s*data:(?!\s*image/(?:png|jpe?g|gif|webp|bmp|svg\+xml)[;,])", re.IGNORECASE).match
 _style_runs = re.compile(r"expression\s*\(|javascript\s*:|@import|behavior\s*:|-moz-binding", re.IGNORECASE).search
 
 
