@@ -109,7 +109,7 @@ async def test_compressed_bodies_within_their_limit(store: Store) -> None:
 
 
 @pytest.mark.parametrize(("method", "path", "status", "allow"), [
-    ("PUT", "Patient/_history", 405, "GET, HEAD"), ("DELETE", "", 405, "GET, HEAD, POST"), 
+    ("PUT", "Patient/_history", 405, "GET, HEAD"), ("DELETE", "", 405, "GET, HEAD, POST"),
     ("POST", "Patient/1", 405, "GET, HEAD, PUT, PATCH, DELETE"),
     ("POST", "metadata", 405, "GET, HEAD"), ("GET", "_search", 405, "POST"), ("BREW", "Patient/1", 405, "GET, HEAD, PUT, PATCH, DELETE"),
     ("GET", "Nonsense", 404, None), ("GET", "Nonsense/1", 404, None), ("GET", "patient/1", 404, None), ("GET", "Patient/1/2/3", 404, None),
@@ -140,7 +140,8 @@ async def test_a_url_over_64_kib_is_414(app: FhirApp) -> None:
         return {"type": "http.request", "body": b""}
 
     scope = {"type": "http", "method": "GET", "path": "/fhir/Patient", "raw_path": b"/fhir/Patient",
-             "query_string": b"name=" + b"x" * (1 << 20), "headers": [(b"host", b"hub.test")], "scheme": "http", "client": ("127.0.0.1", 1)}  # fmt: skip
+             "query_string": b"name=" + b"x" * (1 << 20),
+             "headers": [(b"host", b"hub.test")], "scheme": "http", "client": ("127.0.0.1", 1)}  # fmt: skip
     await app(scope, receive, send)
     assert sent[0]["status"] == 414
     assert json.loads(sent[1]["body"])["issue"][0]["code"] == "too-long"

@@ -183,7 +183,8 @@ async def test_patch_by_content_type(client: httpx.AsyncClient) -> None:
 async def test_patches_without_if_match_take_their_turns(client: httpx.AsyncClient) -> None:
     made = await create(client, {"resourceType": "Patient"})
     url = f"Patient/{made['id']}"
-    fields: list[dict[str, Any]] = [{"gender": "male"}, {"active": True}, {"birthDate": "1990"}, {"language": "vi"}, {"deceasedBoolean": False}]
+    fields: list[dict[str, Any]] = [{"gender": "male"}, {"active": True}, {"birthDate": "1990"}, {"language": "vi"},
+                                    {"deceasedBoolean": False}]  # fmt: skip
     answers = await asyncio.gather(*[client.patch(url, json=f) for f in fields])
     assert [a.status_code for a in answers] == [200] * 5
     final = (await client.get(url)).json()
