@@ -32,6 +32,10 @@ async def _rebuild(settings: Settings, types: tuple[str, ...]) -> int:
     store = await Store.open(settings.db, zone=settings.zone)
     try:
         with tqdm(total=await reindex.count(store, types), unit=" resources", desc="reindex", disable=None) as bar:
-            return await reindex.rebuild(store, types, lambda n: bar.update(n) and None)
+
+            def progress(n: int) -> None:
+                bar.update(n)
+
+            return await reindex.rebuild(store, types, progress)
     finally:
         await store.close()
