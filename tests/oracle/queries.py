@@ -1,6 +1,8 @@
 """Searches made from what the documents hold, so that most of them find something; the same for a seed."""
 
+import json
 import re
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -10,6 +12,7 @@ from tests.oracle import values
 from tests.oracle.scan import CannotSay, Oracle
 from tests.oracle.values import UCUM
 
+Resource = dict[str, Any]
 Pair = tuple[str, str]
 PREFIXES = ("", "", "eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
 # Not a matter of one document's elements, or their meaning is the server's own (words, ages by today's date).
@@ -33,6 +36,33 @@ class Generator:
         # Conditions that one document meets together, mostly: else nothing would meet three.
         self._focus = self.random.choice(list(self.oracle.by_type[kind].values()))
         return kind, [self.pair(kind) for _ in range(wanted)]
+
+    def filter(self, kind: str, depth: int = 0) -> tuple[str, Callable[[Resource], bool]]:
+        """A `_filter` expression and what it means."""
+        self._focus = self.random.choice(list(self.oracle.by_type[kind].values()))
+        word = self.random.choice(("", "", "and", "or", "not")) if depth < 2 else ""
+        if word == "not":
+            text, test = self.filter(kind, depth + 1)
+            return f"not ({text})", lambda r: not test(r)
+        if word:
+            (a, left), (b, right) = self.filter(kind, depth + 1), self.filter(kind, depth + 1)
+            join = all if word == "and" else any
+            return f"({a}) {word} ({b})", lambda r: join(t(r) for t in (left, right))
+        return self._comparison(kind)
+
+    def _comparison(self, kind: str) -> tuple[str, Callable[[Resource], bool]]:
+        while True:
+            name, value = self.pair(kind, depth=9)
+            code, _, modifier = name.partition(":")
+            param = tables.search_params(kind)[code]
+            test = self.oracle.test(kind, name, value)
+            if param.type == "token" and not modifier and re.fullmatch(r"[A-Za-z0-9:/._-]+(\|[A-Za-z0-9:/._-]+)?", value):
+                return f"{code} eq {value}", test
+            if param.type == "string" and modifier in ("", "contains") and "," not in value and "\\" not in value:
+                return f"{code} {'co' if modifier else 'sw'} {json.dumps(value, ensure_ascii=False)}", test
+            prefixed = re.fullmatch(r"(eq|gt|lt|ge|le|sa|eb)?([0-9T:.+Z-]+)", value)
+            if param.type in ("date", "number") and not modifier and prefixed and value != "_id":
+                return f"{code} {prefixed[1] or 'eq'} {prefixed[2]}", test
 
     def used(self, kind: str) -> list[SearchParam]:
         """Parameters of a type that some document has a value for; seldom used ones come up as often as common ones."""

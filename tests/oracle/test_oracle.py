@@ -102,6 +102,23 @@ async def test_synthea(door: Door) -> None:
     await compare(door, oracle, 2, QUERIES)
 
 
+async def test_filters_and_lists(door: Door) -> None:
+    made = documents.make(17)
+    await door.put_all(made)
+    oracle = await scanned(door, {r["resourceType"] for r in made})
+    generator, wrong = Generator(oracle, 3), []
+    for n in range(120):
+        kind = ("Patient", "Observation", "Encounter", "Condition")[n % 4]
+        text, test = generator.filter(kind)
+        want = {i for i, r in oracle.by_type[kind].items() if test(r)}
+        got = {r["id"] for r in await door.matches(path(kind, [("_filter", text)]))}
+        if got != want:
+            wrong.append(f"{kind}?_filter={text}\n      only found: {sorted(got - want)[:5]}  only there: {sorted(want - got)[:5]}")
+    assert not wrong, "\n".join(wrong)
+    for pairs in ([("_list", "l0")], [("_list", "l1"), ("active", "true")], [("_text", "kidney")], [("_text", "đau")], [("_text", "dau")]):
+        assert {r["id"] for r in await door.matches(path("Patient", pairs))} == oracle.search("Patient", pairs), pairs
+
+
 SORTS = ("Observation date", "Observation value-date", "Patient birthdate", "Patient family", "Patient given", "Patient _lastUpdated",
          "Encounter date", "Condition onset-date", "RiskAssessment probability")  # fmt: skip
 INCLUDES = ("Observation:subject", "Observation:patient", "Observation:encounter", "Encounter:participant", "Patient:general-practitioner",
