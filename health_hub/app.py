@@ -10,7 +10,8 @@ from fastapi.responses import HTMLResponse, JSONResponse
 
 from health_hub import __version__
 from health_hub.rest import async_
-from health_hub.rest.app import ROOT, FhirApp
+from health_hub.rest.app import ROOT
+from health_hub.rest.once import OnceApp
 from health_hub.settings import Settings
 from health_hub.store.store import Store
 
@@ -64,7 +65,7 @@ _PAGE_HEADERS = {
 def create(settings: Settings | None = None, store: Store | None = None) -> Application:
     """For uvicorn's `factory=True`. A `store` given is used and left open, else one is opened when the server starts."""
     settings = Settings.load() if settings is None else settings
-    fhir: FhirApp | None = None if store is None else FhirApp(store, settings)
+    fhir: OnceApp | None = None if store is None else OnceApp(store, settings)
     opened: Store | None = store
 
     @asynccontextmanager
@@ -72,7 +73,7 @@ def create(settings: Settings | None = None, store: Store | None = None) -> Appl
         nonlocal fhir, opened
         if opened is None:
             opened = await Store.open(settings.db, zone=settings.zone, timeout=settings.timeout)
-            fhir = FhirApp(opened, settings)
+            fhir = OnceApp(opened, settings)
         try:
             yield
         finally:

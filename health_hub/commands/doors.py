@@ -6,30 +6,37 @@ import http.client
 import os
 import ssl
 from collections.abc import MutableMapping, Sequence
-from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from health_hub.fhir.outcome import FhirError, Issue
 from health_hub.settings import SettingError, Settings
 
-_HEADERS = {"Content-Type": "application/fhir+json", "Accept": "application/fhir+json", "Prefer": "return=minimal"}
 TIMEOUT = 600  # seconds for one transaction
 
 
 class Answer(NamedTuple):
+    """`replayed`: the same was carried out before, by a request whose answer got lost."""
+
     status: int
     body: bytes
     retry_after: float | None = None
+    replayed: bool = False
+
+    @property
+    def done(self) -> bool:
+        return 200 <= self.status < 300 or self.replayed
 
 
 class Unreachable(Exception):
-    """The server did not answer. `sent`: the request may have been carried out all the same."""
+    """The server did not answer; the request may have been carried out all the same."""
 
-    def __init__(self, why: object, *, sent: bool) -> None:
-        self.sent = sent
+    def __init__(self, why: object) -> None:
         super().__init__(f"{type(why).__name__}: {why}" if isinstance(why, Exception) else str(why))
+
+
+def _headers(mark: str) -> dict[str, str]:
+    return {"Content-Type": "application/fhir+json", "Accept": "application/fhir+json", "Prefer": "return=minimal", "Idempotency-Key": mark}
 
 
 class Door(Protocol):
@@ -41,39 +48,6 @@ class Door(Protocol):
     async def close(self) -> None: ...
 
 
-class _Mark:
-    __slots__ = ("name", "written")
-
-    def __init__(self, name: str) -> None:
-        self.name, self.written = name, False
-
-
-_current: ContextVar[_Mark | None] = ContextVar("mark", default=None)
-
-
-class _MarkingStore:
-    """The store, with every commit of a request carrying the mark of the load that made the request."""
-
-    def __init__(self, store: Any) -> None:
-        self._store = store
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    async def commit(self, changes: Sequence[Any], expects: Sequence[Any] = (), *, mark: str | None = None) -> Any:
-        from health_hub.store.model import AlreadyDone
-
-        current = _current.get()
-        if current is None or current.written:
-            return await self._store.commit(changes, expects, mark=mark)
-        try:
-            results = await self._store.commit(changes, expects, mark=current.name)
-        except AlreadyDone:
-            raise FhirError(409, Issue("duplicate", "another load has just loaded this")) from None
-        current.written = True
-        return results
-
-
 class Inside:
     """The same code that answers HTTP, called in this process: validation, conditional references and transactions alike."""
 
@@ -82,25 +56,22 @@ class Inside:
 
     @classmethod
     async def open(cls, settings: Settings) -> "Inside":
-        from health_hub.rest.app import FhirApp
+        from health_hub.rest.app import ROOT
+        from health_hub.rest.once import OnceApp
         from health_hub.store.store import Store
 
         store = await Store.open(settings.db, zone=settings.zone, timeout=settings.timeout)
-        return cls(store, FhirApp(cast(Store, _MarkingStore(store)), settings), "/fhir")
+        return cls(store, OnceApp(store, settings), ROOT)
 
     async def post(self, bundle: bytes, mark: str) -> Answer:
-        current = _Mark(mark)
-        token = _current.set(current)
-        try:
-            status, body = await self._call(bundle)
-        finally:
-            _current.reset(token)
-        if 200 <= status < 300 and not current.written:
-            await self.mark(mark)  # nothing was to be changed: every conditional create found its resource
-        return Answer(status, body)
+        answer = await self._call(bundle, mark)
+        # A transaction that has nothing to change, since every conditional create found its resource, commits no mark.
+        if answer.done and not await self.marked([mark]):
+            await self.mark(mark)
+        return answer
 
-    async def _call(self, body: bytes) -> tuple[int, bytes]:
-        headers = [(k.lower().encode(), v.encode()) for k, v in _HEADERS.items()]
+    async def _call(self, body: bytes, mark: str) -> Answer:
+        headers = [(k.lower().encode(), v.encode()) for k, v in _headers(mark).items()]
         scope = {
             "type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1", "method": "POST", "scheme": "http",
             "path": self._path, "raw_path": self._path.encode(), "root_path": "", "query_string": b"",
@@ -108,7 +79,7 @@ class Inside:
             "client": ("127.0.0.1", 0), "server": ("localhost", 80), "state": {},
         }  # fmt: skip
         unsent: list[dict[str, Any]] = [{"type": "http.request", "body": body, "more_body": False}]
-        status, parts = 500, []
+        status, replayed, parts = 500, False, []
 
         async def receive() -> MutableMapping[str, Any]:
             if unsent:
@@ -117,24 +88,28 @@ class Inside:
             raise AssertionError
 
         async def send(message: MutableMapping[str, Any]) -> None:
-            nonlocal status
+            nonlocal status, replayed
             if message["type"] == "http.response.start":
                 status = message["status"]
+                replayed = any(name.lower() == b"idempotency-replayed" for name, _ in message["headers"])
             else:
                 parts.append(message.get("body", b""))
 
         await self._app(scope, receive, send)
-        return status, b"".join(parts)
+        return Answer(status, b"".join(parts), None, replayed)
 
     async def marked(self, names: Sequence[str]) -> set[str]:
-        found: set[str] = await self._store.marked(names)
-        return found
+        from health_hub.rest.once import mark_of
+
+        found: set[str] = await self._store.marked([mark_of(n) for n in names])
+        return {n for n in names if mark_of(n) in found}
 
     async def mark(self, name: str) -> None:
+        from health_hub.rest.once import mark_of
         from health_hub.store.model import AlreadyDone
 
         try:
-            await self._store.commit([], mark=name)
+            await self._store.commit([], mark=mark_of(name))
         except AlreadyDone:
             pass
 
@@ -143,14 +118,17 @@ class Inside:
 
 
 class Server:
-    """A FHIR server by its base URL. What it has acknowledged is kept in a file of this machine, one a server."""
+    """A server by its base URL. What it has acknowledged is kept in a file of this machine, one a server.
+
+    Each transaction has a key, so sending it again is safe with a server that knows keys, as this one does.
+    """
 
     def __init__(self, base: str, *, token: str | None = None) -> None:
         parts = urlsplit(base.rstrip("/"))
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise SettingError(f"--server is the base URL of a FHIR server, not {base!r}")
         self._url, self._idle = parts, list[http.client.HTTPConnection]()
-        self._headers = _HEADERS | ({"Authorization": f"Bearer {token}"} if token else {})
+        self._token = {"Authorization": f"Bearer {token}"} if token else {}
         state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "health-hub"
         state.mkdir(parents=True, exist_ok=True)
         self._file = (state / f"load-{hashlib.sha256(parts.geturl().encode()).hexdigest()[:16]}.marks").open("a+b")
@@ -160,34 +138,31 @@ class Server:
         self._file.write(b"\n")
 
     async def post(self, bundle: bytes, mark: str) -> Answer:
-        answer = await asyncio.to_thread(self._post, bundle)
-        if 200 <= answer.status < 300:
+        answer = await asyncio.to_thread(self._post, bundle, mark)
+        if answer.done:
             await self.mark(mark)
         return answer
 
-    def _post(self, body: bytes) -> Answer:
+    def _post(self, body: bytes, mark: str) -> Answer:
         kept = bool(self._idle)
         connection = self._idle.pop() if kept else self._connect()
         path = self._url.path + (f"?{self._url.query}" if self._url.query else "") or "/"
-        sent = False
         try:
-            if connection.sock is None:
-                connection.connect()
-            sent = True
-            connection.request("POST", path, body, self._headers)
+            connection.request("POST", path, body, _headers(mark) | self._token)
             response = connection.getresponse()
             content = response.read()
         except (OSError, http.client.HTTPException) as e:
             connection.close()
             if kept and isinstance(e, http.client.RemoteDisconnected | ConnectionResetError | BrokenPipeError):
-                return self._post(body)  # the server closed a connection that was idle
-            raise Unreachable(e, sent=sent) from e
+                return self._post(body, mark)  # the server closed a connection that was idle
+            raise Unreachable(e) from e
         if response.will_close:
             connection.close()
         else:
             self._idle.append(connection)
         retry = response.headers.get("Retry-After", "")
-        return Answer(response.status, content, float(retry) if retry.isdigit() else None)
+        replayed = "Idempotency-Replayed" in response.headers
+        return Answer(response.status, content, float(retry) if retry.isdigit() else None, replayed)
 
     def _connect(self) -> http.client.HTTPConnection:
         host = self._url.hostname or ""

@@ -187,7 +187,7 @@ class Loader:
         if not done:
             body = b'{"resourceType":"Bundle","type":"transaction","entry":[%b]}' % b",".join(i.entry for i in items)
             answer = await self._post(body, mark)
-            if len(items) == 1 or answer.status < 300 or answer.status not in range(400, 500):
+            if len(items) == 1 or answer.done or answer.status not in range(400, 500):
                 return self._done(source, items[0].number, len(items), answer)
             await self.door.mark(f"{mark} split")
         half = len(items) // 2
@@ -195,18 +195,15 @@ class Loader:
         return await self._chunk(source, items[half:]) and first
 
     async def _post(self, body: bytes, mark: str) -> Answer:
-        """Wait and try again where the server is busy or away; a request that may have been carried out is not repeated."""
+        """Wait and try again where the server is busy or away; a key keeps what was carried out from being done twice."""
         wait = 0.5
         for n in range(TRIES):
             answer: Answer
             try:
                 answer = await self.door.post(body, mark)
             except Unreachable as e:
-                text = f"{e}; it may have been carried out" if e.sent else str(e)
                 answer = Answer(0, json.dumps({"resourceType": "OperationOutcome", "issue": [
-                    {"severity": "error", "code": "transient", "diagnostics": text}]}).encode())
-                if e.sent:
-                    return answer
+                    {"severity": "error", "code": "transient", "diagnostics": str(e)}]}).encode())
             if answer.status and answer.status not in BUSY:
                 return answer
             if n < TRIES - 1:
@@ -215,7 +212,7 @@ class Loader:
         return answer
 
     def _done(self, source: Source, number: int, resources: int, answer: Answer) -> bool:
-        if 200 <= answer.status < 300:
+        if answer.done:
             self.report.loaded += resources
             self._bar.set_postfix_str(f"{self.report.loaded:,} resources, {len(self.report.failures)} failed", refresh=False)
             return True

@@ -21,7 +21,7 @@ class Door:
     async def post(self, bundle: bytes, mark: str) -> Answer:
         self.posts += 1
         if self.posts <= self.down:
-            raise Unreachable("refused", sent=False)
+            raise Unreachable("refused")
         ids = [e["resource"]["id"] for e in json.loads(bundle)["entry"]]
         if any(i.startswith("bad") for i in ids):
             issue = {"severity": "error", "code": "invalid", "diagnostics": "it is bad", "expression": ["Bundle.entry[0].resource.id"]}
