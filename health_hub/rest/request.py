@@ -184,9 +184,7 @@ class Request:
         if self._body is not None:
             yield self._body
             return
-        length = self.headers.get(b"content-length")
-        if length is not None and length.isdigit() and int(length) > limit:
-            raise _too_large(limit)
+        self._announced(limit)
         encoding = self.headers.get(b"content-encoding", b"identity").strip().lower()
         if encoding in (b"gzip", b"x-gzip"):
             inflate = zlib.decompressobj(31)
@@ -196,8 +194,9 @@ class Request:
             inflate = None
         else:
             raise FhirError(415, Issue("not-supported", f"Content-Encoding {encoding.decode('latin-1')!r}: this server reads gzip"))
-        total = 0
-        async for chunk in self._chunks():
+        total, more = 0, True
+        while more:
+            chunk, more = await self._chunk()
             if inflate is None:
                 total += len(chunk)
                 if total > limit:
@@ -220,30 +219,49 @@ class Request:
         if inflate is not None and not inflate.eof:
             raise bad_request("the compressed body ends too early", "structure")
 
-    async def _chunks(self) -> AsyncIterator[bytes]:
+    async def _chunk(self) -> tuple[bytes, bool]:
+        """The next bytes from the wire, and whether more follow."""
         if self._receive is None:
-            return
-        while True:
-            if self.idle is None:
-                message = await self._receive()
-            else:
-                try:
-                    async with asyncio.timeout(self.idle):
-                        message = await self._receive()
-                except TimeoutError:
-                    raise FhirError(408, Issue("timeout", f"no byte of the body for {self.idle:g} s"), [("Connection", "close")]) from None
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            yield message.get("body", b"")
-            if not message.get("more_body", False):
-                return
+            return b"", False
+        if self.idle is None:
+            message = await self._receive()
+        else:
+            try:
+                async with asyncio.timeout(self.idle):
+                    message = await self._receive()
+            except TimeoutError:
+                raise FhirError(408, Issue("timeout", f"no byte of the body for {self.idle:g} s"), [("Connection", "close")]) from None
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        return message.get("body", b""), message.get("more_body", False)
 
     async def body(self) -> bytes:
         """The whole body, decompressed, within the limit."""
         if self._body is None:
-            pieces = [piece async for piece in self.stream()]
-            self._body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            if b"content-encoding" in self.headers:
+                self._body = b"".join([piece async for piece in self.stream()])
+            else:
+                self._body = await self._plain()
         return self._body
+
+    async def _plain(self) -> bytes:
+        """An uncompressed body; nearly always it is one chunk."""
+        limit = self.content_limit
+        self._announced(limit)
+        chunk, more = await self._chunk()
+        pieces, total = [chunk], len(chunk)
+        while more and total <= limit:
+            chunk, more = await self._chunk()
+            pieces.append(chunk)
+            total += len(chunk)
+        if total > limit:
+            raise _too_large(limit)
+        return chunk if len(pieces) == 1 else b"".join(pieces)
+
+    def _announced(self, limit: int) -> None:
+        length = self.headers.get(b"content-length")
+        if length is not None and length.isdigit() and int(length) > limit:
+            raise _too_large(limit)
 
     @property
     def body_format(self) -> Format | None:
@@ -280,8 +298,7 @@ class ClientGone(Exception):
 
 
 def _too_large(limit: int) -> FhirError:
-    # Closing spares reading the rest of what nobody will use.
-    return FhirError(413, Issue("too-long", f"the body is longer than {limit} bytes"), [("Connection", "close")])
+    return FhirError(413, Issue("too-long", f"the body is longer than {limit} bytes"))
 
 
 @lru_cache(maxsize=1024)
