@@ -31,7 +31,8 @@ def _binary(name: str) -> str | None:
 class Cluster:
     """PostgreSQL in a temporary folder on a free port; `initdb` refuses root, so root runs it as `nobody`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, fsync: bool = False) -> None:
+        self.fsync = fsync
         self.folder = tempfile.mkdtemp(prefix="hub-pg-", dir="/tmp")
         self.user = {"user": "nobody"} if os.getuid() == 0 else {}
         if self.user:
@@ -48,7 +49,7 @@ class Cluster:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/tmp", **self.user)
 
     def start(self) -> None:
-        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200 -c autovacuum=off"
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync={'on' if self.fsync else 'off'} -c max_connections=200 -c autovacuum=off"
         self._run(_binary("pg_ctl") or "", "-D", f"{self.folder}/data", "-w", "-s", "-l", f"{self.folder}/log", "-o", options, "start")
 
     def stop(self, mode: str = "immediate") -> None:
