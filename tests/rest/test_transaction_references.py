@@ -100,7 +100,7 @@ async def test_what_names_nothing_in_the_bundle_is_left_alone(client: httpx.Asyn
         "performer": [{"reference": "http://x.example/fhir/Practitioner/1"}],
         "hasMember": [{"display": "x"}],
     }
-    found = await done(client, entry("POST", "Observation", observation(**sent), A))
+    found = await done(client, entry("POST", "Observation", observation() | sent, A))
     stored = await read(client, name_of(found[0]))
     assert {k: stored[k] for k in sent} == sent
 

@@ -164,9 +164,7 @@ class Run:
             of = value["resourceType"] if type_name == "Resource" and isinstance(value.get("resourceType"), str) else type_name
             assert field.children is not None
             if field.flatten:
-                self.select(
-                    field.children, of, value, out, listed=listed or (array and field.slice is None), suffix=suffix + own, whole=whole
-                )
+                self.select(field.children, of, value, out, listed=listed or array, suffix=suffix + own, whole=whole)
                 continue
             inner = Output()
             out.slot(field.key + suffix + own, _status(field, listed or array), type_name).values.append(inner)
@@ -187,7 +185,7 @@ class Run:
         name = field.name
         if name in ("__typename", "resourceType"):
             if name == "__typename" or tables.is_resource_type(type_name):
-                out.slot(field.key + suffix, _status(field, listed), "code").values.append(type_name)
+                out.slot(field.key + suffix, _status(field, listed), "code").values.append(schema.graphql_name(type_name))
         elif name == "resource" and type_name == "Reference":
             self._resource(field, node, out, listed, suffix, whole)
         elif (search := schema.search_of(name)) is not None and tables.is_resource_type(type_name):

@@ -13,6 +13,23 @@ QUERY, MUTATION = "Query", "Mutation"
 ANY = frozenset(tables.RESOURCE_TYPES)
 CONNECTION = ("count", "offset", "pagesize", "pageSize", "first", "previous", "next", "last")
 _LISTS = frozenset(("_offset", "_count", "fhirpath"))
+# Search parameters that are no arguments, or are among them by other means (R4 graphql.html#searching).
+NOT_ARGUMENTS = frozenset(
+    ("_include", "_revinclude", "_contained", "_containedType", "_summary", "_elements", "_total", "_filter", "_query")
+)
+
+# The types in which a schema is told: field -> type of what it leads to, "" for a plain value (GraphQL specification, section 4.2).
+META: dict[str, dict[str, str]] = {
+    "__Schema": {"description": "", "types": "__Type", "queryType": "__Type", "mutationType": "__Type", "subscriptionType": "__Type",
+                 "directives": "__Directive"},
+    "__Type": {"kind": "", "name": "", "description": "", "specifiedByURL": "", "isOneOf": "", "fields": "__Field", "interfaces": "__Type",
+               "possibleTypes": "__Type", "enumValues": "__EnumValue", "inputFields": "__InputValue", "ofType": "__Type"},
+    "__Field": {"name": "", "description": "", "args": "__InputValue", "type": "__Type", "isDeprecated": "", "deprecationReason": ""},
+    "__InputValue": {"name": "", "description": "", "type": "__Type", "defaultValue": "", "isDeprecated": "", "deprecationReason": ""},
+    "__EnumValue": {"name": "", "description": "", "isDeprecated": "", "deprecationReason": ""},
+    "__Directive": {"name": "", "description": "", "locations": "", "args": "__InputValue", "isRepeatable": ""},
+}  # fmt: skip
+_ROOT_META = {"__schema": "__Schema", "__type": "__Type"}
 
 
 def _refuse(why: str) -> FhirError:
@@ -29,7 +46,7 @@ def search_of(name: str) -> tuple[str, str] | None:
 
 
 def mutation_of(name: str) -> tuple[str, str] | None:
-    """(`Patient`, `Create`, `Update` or `Delete`)."""
+    """(`Patient`, `Create`, `Update` or `Delete`) of a mutation."""
     for kind in ("Create", "Update", "Delete"):
         type_name = name.removesuffix(kind)
         if type_name != name and tables.is_resource_type(type_name):
@@ -37,7 +54,8 @@ def mutation_of(name: str) -> tuple[str, str] | None:
     return None
 
 
-def _special(type_name: str) -> tuple[str, str] | None:
+def special(type_name: str) -> tuple[str, str] | None:
+    """(`Patient`, `Connection` or `Edge`) of the types that paged searches have."""
     for kind in ("Connection", "Edge"):
         of = type_name.removesuffix(kind)
         if of != type_name and tables.is_resource_type(of):
@@ -45,11 +63,16 @@ def _special(type_name: str) -> tuple[str, str] | None:
     return None
 
 
-def element(type_name: str, name: str) -> tables.Element | None:
-    """A FHIR element by its JSON name; None where the name means something else or nothing."""
-    if type_name in (QUERY, MUTATION) or _special(type_name) is not None:
-        return None
-    return tables.type_(type_name).elements.get(name)
+def graphql_name(type_name: str) -> str:
+    """`PatientContact` for the backbone type Patient.contact, as GraphQL schemas of FHIR name it; others keep their name."""
+    return "".join(part[0].upper() + part[1:] for part in type_name.split(".")) if "." in type_name else type_name
+
+
+def path_of(name: str) -> str | None:
+    """The type that a GraphQL name means; backbone types in any of their usual spellings."""
+    if name in _type_names() or name in (QUERY, MUTATION) or name in META or special(name) is not None:
+        return name
+    return _backbones().get(name.lower().replace("_", ""))
 
 
 def named(name: str, types: frozenset[str]) -> frozenset[str] | None:
@@ -58,11 +81,8 @@ def named(name: str, types: frozenset[str]) -> frozenset[str] | None:
         return frozenset((name,))
     if name in ("Resource", "DomainResource"):
         return frozenset(t for t in types if tables.is_resource_type(t) and (name == "Resource" or tables.is_a(t, name)))
-    # `Patient_Contact` is how GraphQL schemas of FHIR name the backbone type Patient.contact.
-    path = name if name in _type_names() else _backbones().get(name.lower().replace("_", ""))
-    if path is None and name not in (QUERY, MUTATION) and _special(name) is None:
-        return None
-    return frozenset((path or name,))
+    path = path_of(name)
+    return None if path is None else frozenset((path,))
 
 
 @lru_cache(maxsize=1)
@@ -91,7 +111,11 @@ def children(types: frozenset[str], name: str, arguments: dict[str, Any]) -> fro
 def _children(type_name: str, name: str, arguments: dict[str, Any]) -> frozenset[str] | None:
     if name in ("__typename", "resourceType"):
         return None
+    if type_name in META:
+        return frozenset((of,)) if (of := META[type_name].get(name)) else None
     if type_name == QUERY:
+        if name in _ROOT_META:
+            return frozenset((_ROOT_META[name],))
         search = search_of(name)
         if search is not None:
             return frozenset((search[0] + ("Connection" if search[1] == "Connection" else ""),))
@@ -99,9 +123,9 @@ def _children(type_name: str, name: str, arguments: dict[str, Any]) -> frozenset
     if type_name == MUTATION:
         found = mutation_of(name)
         return None if found is None or found[1] == "Delete" else frozenset((found[0],))
-    special = _special(type_name)
-    if special is not None:
-        of, kind = special
+    paged = special(type_name)
+    if paged is not None:
+        of, kind = paged
         if kind == "Connection":
             return frozenset((of + "Edge",)) if name == "edges" else None
         return frozenset((of,)) if name == "resource" else None
@@ -137,9 +161,14 @@ def check(types: frozenset[str], name: str, arguments: dict[str, Any]) -> None:
 
 def _problem(type_name: str, name: str, arguments: dict[str, Any]) -> str | None:
     unknown = f"{type_name} has no field {name!r}"
+    if type_name in META:
+        wrong = arguments.keys() - {"includeDeprecated"}
+        return unknown if name not in META[type_name] else f"{name} has no argument {min(wrong)!r}" if wrong else None
     if type_name == QUERY:
         if search_of(name) is not None:
             return None
+        if name in _ROOT_META:
+            return None if arguments.keys() == ({"name"} if name == "__type" else set()) else "__type takes a name, __schema nothing"
         if not tables.is_resource_type(name):
             return unknown
         return None if arguments.keys() in ({"id"}, {"_id"}) else f"{name} takes an id: {name}(id: ...)"
@@ -149,9 +178,9 @@ def _problem(type_name: str, name: str, arguments: dict[str, Any]) -> str | None
             return unknown
         wanted = {"Create": {"res"}, "Update": {"id", "res"}, "Delete": {"id"}}[found[1]]
         return None if arguments.keys() == wanted else f"{name} takes {' and '.join(sorted(wanted))}"
-    special = _special(type_name)
-    if special is not None:
-        fields = ("edges", *CONNECTION) if special[1] == "Connection" else ("mode", "score", "resource")
+    paged = special(type_name)
+    if paged is not None:
+        fields = ("edges", *CONNECTION) if paged[1] == "Connection" else ("mode", "score", "resource")
         return (f"{name} takes no arguments" if arguments else None) if name in fields else unknown
     if name == "resourceType" and tables.is_resource_type(type_name):
         return f"{name} takes no arguments" if arguments else None

@@ -198,29 +198,43 @@ class Record:
                 yield literal.reference
 
     async def _supporting(self, links: dict[str, None]) -> list[Stored]:
-        """What members refer to outside of the compartment. Other patients are not part of this one's record."""
+        """What members refer to outside of the compartment."""
         out: list[Stored] = []
         for _ in range(_STEPS):
-            names = [name for name in links if name not in self._seen and self._supports(name)]
+            names = [name for name in links if name not in self._seen]
             self._seen.update(names)
             if not names:
                 break
             links = {}
-            found = await self._view.read_many([_split(name) for name in names])
-            for stored in found:
+            for stored in await self._view.read_many([_split(name) for name in names]):
                 if stored is None or stored.deleted:
                     continue
+                resource = loads(stored.doc or b"{}")
+                targets = list(self._targets(resource))
+                if not self._supports(stored, resource, targets):
+                    continue
                 if stored.type not in self._members:
-                    links.update(dict.fromkeys(self._targets(loads(stored.doc or b"{}"))))
+                    links.update(dict.fromkeys(targets))
                 if stored.rid not in self.sent and self._wanted.takes(stored):
                     self.sent.add(stored.rid)
                     out.append(stored)
+                if self._pace.due():
+                    await self._pace.rest()
         return out
 
-    def _supports(self, name: str) -> bool:
-        """Members of the compartment come by themselves; what has the type of one and is not among them is another's."""
-        type_name = name.partition("/")[0]
-        return type_name != "Patient" if self._focus.type == "Patient" else type_name != self._focus.type
+    def _supports(self, stored: Stored, resource: dict[str, Any], targets: list[str]) -> bool:
+        """Members of the compartment come by themselves, on whatever page; other patients and what is theirs is not of this record."""
+        if self._focus.type == "Patient" and stored.type == "Patient":
+            return False
+        if stored.type not in self._members:
+            return True
+        if self._compartment(stored.type) in index.extract(resource).keys:
+            return False
+        kind = self._focus.type + "/"
+        return stored.type == "Patient" or not any(t.startswith(kind) and t != self._focus.reference for t in targets)
+
+    def _compartment(self, type_name: str) -> int:
+        return keys.parameter(type_name, "_compartment") ^ keys.reference(self._focus.reference)
 
     def _entry(self, stored: Stored, mode: bytes) -> bytes:
         url = f"{self._base}/{stored.reference}".encode()

@@ -1,5 +1,6 @@
 """$graphql on the system and on a resource, by GET and POST (R4 graphql.html, graphql.org/learn/serving-over-http)."""
 
+import asyncio
 from typing import Any
 
 from health_hub.fhir.json import dumps, loads
@@ -10,6 +11,7 @@ from health_hub.rest.graphql.document import Document, Field, refuse
 from health_hub.rest.graphql.document import read as read_document
 from health_hub.rest.graphql.execute import Run
 from health_hub.rest.graphql.find import search
+from health_hub.rest.graphql.introspection import Introspection
 from health_hub.rest.graphql.output import Output
 from health_hub.rest.hub import Hub
 from health_hub.rest.operations.parameters import has_body
@@ -84,7 +86,11 @@ async def _run(hub: Hub, request: Request, document: Document) -> dict[str, Any]
             await _mutate(hub, run, field, out)
     else:
         for field in document.fields:
-            _root(run, field, out)
+            if field.name in ("__schema", "__type"):
+                # Up to seconds for the whole schema: not on the event loop.
+                await asyncio.to_thread(Introspection().answer, field, out)
+            else:
+                _root(run, field, out)
     await run.settle()
     return out.plain()
 
