@@ -24,7 +24,50 @@ _CONSTANTS = {
 
 def compiled(expr: ast.Expr) -> Eval:
     """The closure of a tree. FHIRPathError `semantic` where it cannot mean anything."""
-    return _BUILD[expr.__class__](expr)
+    run = _BUILD[expr.__class__](expr)
+    return _once(run) if isinstance(expr, ast.Member | ast.Call | ast.Index | ast.Alternatives) and _fixed(expr) else run
+
+
+def _once(run: Eval) -> Eval:
+    """A part that is the same for every item is evaluated once: sdf-8 asks each of 1,000 elements for `%resource.snapshot...`."""
+    key = object()
+
+    def kept(ctx: Context) -> Items:
+        found = ctx.known.get(key)
+        if found is None:
+            found = ctx.known[key] = run(ctx)
+        return found
+
+    return kept
+
+
+def _fixed(expr: ast.Expr | None, inside: bool = False) -> bool:
+    """Whether a path starts at a variable and nothing in it depends on $this around it; `inside` an argument it has its own."""
+    if isinstance(expr, ast.Variable):
+        return True
+    if expr is None:
+        return inside
+    if isinstance(expr, ast.Literal | ast.Empty):
+        return inside
+    if isinstance(expr, ast.Dollar):
+        return inside and expr.name != "total"
+    if isinstance(expr, ast.Member):
+        return _fixed(expr.source, inside)
+    if isinstance(expr, ast.Index):
+        return _fixed(expr.source, inside) and isinstance(expr.index, ast.Literal)
+    if isinstance(expr, ast.Alternatives):
+        return all(_fixed(p, inside) for p in expr.parts)
+    if isinstance(expr, ast.Binary):
+        return inside and _fixed(expr.left, True) and _fixed(expr.right, True)
+    if isinstance(expr, ast.Call):
+        if expr.name in ("as", "ofType", "is"):
+            return _fixed(expr.source, inside)
+        own = expr.name in _PER_ITEM
+        return _fixed(expr.source, inside) and all(isinstance(a, ast.Literal) or _fixed(a, inside or own) for a in expr.args)
+    return False
+
+
+_PER_ITEM = frozenset(("where", "select", "exists", "all"))
 
 
 def _literal(expr: ast.Literal) -> Eval:

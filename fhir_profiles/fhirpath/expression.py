@@ -7,7 +7,7 @@ from typing import Any
 from fhir_profiles.fhirpath import ast
 from fhir_profiles.fhirpath.check import check
 from fhir_profiles.fhirpath.compiler import compiled
-from fhir_profiles.fhirpath.context import NO_HOOKS, STEPS, Context, Hooks
+from fhir_profiles.fhirpath.context import INVARIANT_STEPS, NO_HOOKS, STEPS, Context, Hooks
 from fhir_profiles.fhirpath.errors import limit
 from fhir_profiles.fhirpath.node import Node, root, system_type
 from fhir_profiles.fhirpath.parser import parse
@@ -84,9 +84,9 @@ class Expression:
         except RecursionError:
             raise limit("the expression is nested too deep") from None
 
-    def holds(self, value: Any, type_name: str | None = None, **options: Any) -> bool:
-        """Whether an invariant is kept: true, or anything but a single false (empty is no violation)."""
-        return truth(self.items(value, type_name, **options), "an invariant") is not False
+    def holds(self, value: Any, type_name: str | None = None, *, steps: int = INVARIANT_STEPS, **options: Any) -> bool:
+        """Whether an official invariant is kept: true, or anything but a single false (empty is no violation)."""
+        return truth(self.items(value, type_name, steps=steps, **options), "an invariant") is not False
 
 
 def _nearest(node: Node) -> Node | None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from fhir_profiles import tables
 from fhir_profiles.fhirpath import ast, types
 from fhir_profiles.fhirpath.compiler import compiled
-from fhir_profiles.fhirpath.context import NO_HOOKS, STEPS, Context
+from fhir_profiles.fhirpath.context import INVARIANT_STEPS, NO_HOOKS, Context
 from fhir_profiles.fhirpath.functions.fhir import html_checks
 from fhir_profiles.fhirpath.functions.typing import is_exactly
 from fhir_profiles.fhirpath.node import IMPLICIT, Node, root
@@ -44,7 +44,7 @@ class Value(NamedTuple):
         return all(tables.type_(t).kind == "primitive" for t in self.types)
 
 
-_STRINGS = frozenset(t for t in tables.type_names() if tables.type_(t).kind == "primitive") - IMPLICIT.keys()
+_STRINGS = types.PRIMITIVE - IMPLICIT.keys()
 _MOMENTS = frozenset(("date", "dateTime", "instant"))
 _NUMBERS = frozenset(("integer", "unsignedInt", "positiveInt", "decimal"))
 _EVERY_RESOURCE = frozenset(tables.RESOURCE_TYPES)
@@ -153,7 +153,7 @@ class Source:
             node = value if value.__class__ is Node else root(value, kind)
             near = node if resource is value else None if resource is None else root(resource)
             far = near if outer is resource else None if outer is None else root(outer)
-            return truth(run(Context([node], near, far, {}, STEPS, NO_HOOKS)), "an invariant")
+            return truth(run(Context([node], near, far, {}, INVARIANT_STEPS, NO_HOOKS)), "an invariant")
 
         call = f"{self.constant(part, 'part')}({this.code}, resource, root)"
         return f"({call} is True)", f"({call} is False)"

@@ -8,6 +8,7 @@ from fhir_profiles.fhirpath.errors import semantic
 
 SYSTEM = frozenset(("Boolean", "Integer", "Decimal", "String", "Date", "DateTime", "Time", "Quantity", "Any"))
 _NAMES = frozenset(n for n in tables.type_names() if "." not in n)
+PRIMITIVE = frozenset(n for n in _NAMES if n[0].islower())
 # R4 calls these abstract too; expressions test for them.
 _ABSTRACT = frozenset(("Element", "BackboneElement", "Resource", "DomainResource"))
 
