@@ -126,7 +126,7 @@ def type_name(number: int) -> str:
 
 
 def is_resource_type(name: object) -> bool:
-    return name in _NUMBERS
+    return isinstance(name, str) and name in _NUMBERS
 
 
 @cache

@@ -164,6 +164,23 @@ def bdl_8(entry: Json, run: Run) -> bool:
     return "/_history/" not in entry.get("fullUrl", "")
 
 
+def _distinct(name: str, children: str) -> Callable[[Json, Run], bool]:
+    """csd-1 and que-2: no two in the tree below `children` share `name`. Terminologies have tens of thousands."""
+
+    def holds(resource: Json, run: Run) -> bool:
+        if "contained" in resource:
+            return False  # FHIRPath looks into those as well
+        found, stack = [], list(resource.get(children, ()))
+        while stack:
+            at = stack.pop()
+            if name in at:
+                found.append(at[name])
+            stack += at.get(children, ())
+        return len(set(found)) == len(found)
+
+    return holds
+
+
 SURELY: dict[str, Callable[[Any, Run], bool]] = {
     "per-1": per_1,
     "rng-2": rng_2,
@@ -173,6 +190,8 @@ SURELY: dict[str, Callable[[Any, Run], bool]] = {
     "bdl-4": _all_entries("response", "batch-response", "transaction-response", "history"),
     "bdl-7": bdl_7,
     "bdl-8": bdl_8,
+    "csd-1": _distinct("code", "concept"),
+    "que-2": _distinct("linkId", "item"),
 }
 BY_KEY: dict[str, Callable[[Any, Run], bool]] = {
     "dom-2": dom_2,

@@ -112,7 +112,7 @@ class Shape:
                 listed = ", ".join(json_name for bit, json_name in names.items() if given & bit)
                 found.append(("structure", f"only one of {listed} can be there", name))
         found += [("invariant", rule.message, "") for rule in self.light if rule.presence and not rule.presence(seen)]
-        if self.element and not seen & ~self.element:
+        if seen and seen == self.element:
             found.append(("invariant", "ele-1: an element has a value or children, not only an id", ""))
         verdict = tuple(found)
         if len(self.verdicts) < _MAX_VERDICTS:
@@ -253,16 +253,18 @@ def _companions(owner: dict[str, Any], key: str, value: Any, plain: str, name: s
     if type(value) is not list or not value:
         return _not_array(value, at, name, run)
     values = owner.get(plain)
-    if type(values) is list and len(values) != len(value):
+    beside = values if type(values) is list else [None] * len(value)
+    if len(beside) != len(value):
         run.malformed += 1
         run.add("structure", f"{plain} and {key} have not the same number of places", at, name)
+        beside = [""] * len(value)  # one problem is enough
     for i, item in enumerate(value):
-        has_value = type(values) is list and i < len(values) and values[i] is not None
+        has_value = beside[i] is not None
         if type(item) is dict and item:
             _check_companion(item, has_value, (at, name, i), run)
         elif item is not None:
             _not_object(item, f"{key} (id and extension of {plain})", at, name, run, i)
-        elif not has_value:
+        elif not has_value and plain not in owner:
             run.malformed += 1
             run.add("structure", f"neither {plain} nor {key} has anything at this place", at, name, i)
 

@@ -7,6 +7,7 @@ from xml.parsers import expat
 from fhir_profiles.validator.problems import Wrong
 
 XHTML = "http://www.w3.org/1999/xhtml"
+XML = "http://www.w3.org/XML/1998/namespace"  # xml:lang, xml:space
 
 
 def _words(text: str) -> frozenset[str]:
@@ -75,7 +76,9 @@ class _Narrative:
             self._attribute(local, attribute, value)
 
     def _attribute(self, element: str, name: str, value: str) -> None:
-        local = name.rpartition(" ")[2]
+        namespace, _, local = name.rpartition(" ")
+        if namespace not in ("", XML):
+            raise _Refused(f"the attribute {local[:40]} of {namespace[:80]} cannot stand in a narrative")
         own = _OWN.get(element)
         if local not in _COMMON and (own is None or local not in own):
             raise _Refused(f"the attribute {local[:40]} cannot stand on <{element}> in a narrative")
