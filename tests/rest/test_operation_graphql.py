@@ -75,9 +75,9 @@ async def example(client: httpx.AsyncClient) -> httpx.AsyncClient:
         ('{ name @flatten @slice(path: "$index") { given @first @singleton family } }',
          {"given.0": "Peter", "family.0": ["Chalmers"], "given.1": "Jim", "given.2": "Peter", "family.2": ["Windsor"]}),
         ("{ __typename resourceType id contact { __typename gender } ... on Patient { active } ... on Observation { status } }",
-         {"__typename": "Patient", "resourceType": "Patient", "id": "example", "contact": [{"__typename": "PatientContact", "gender": "female"}],
-          "active": True}),
-        ("query A($no: Boolean = false) { id @include(if: $no) active @skip(if: $no) ...f } fragment f on Patient { id @skip(if: true) birthDate }",
+         {"__typename": "Patient", "resourceType": "Patient", "id": "example", "active": True,
+          "contact": [{"__typename": "PatientContact", "gender": "female"}]}),
+        ("query A($no: Boolean = false) { id @include(if: $no) active @skip(if: $no) ...f } fragment f on Patient { birthDate }",
          {"active": True, "birthDate": "1974-12-25"}),
         ("{ name { given } name { family } }", {"name": [{k: n[k] for k in ("given", "family") if k in n} for n in PATIENT["name"]]}),
     ],
@@ -166,7 +166,11 @@ async def test_lists(client: httpx.AsyncClient) -> None:
 
 async def test_what_refers_to_a_resource(client: httpx.AsyncClient) -> None:
     await people(client)
-    query = "{ id ObservationList(_reference: patient) { id } ObservationConnection(_reference: subject, _count: 1) { count edges { resource { status } } } }"
+    query = """{
+      id
+      ObservationList(_reference: patient) { id }
+      ObservationConnection(_reference: subject, _count: 1) { count edges { resource { status } } }
+    }"""
     found = await ask(client, query, "Patient/p1/")
     assert ids(found["ObservationList"]) == ["o1", "o3"]
     assert found["ObservationConnection"] == {"count": 2, "edges": [{"resource": {"status": "final"}}]}
@@ -223,11 +227,32 @@ async def test_mutations(client: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        "", "{", "{ nope }", "{ name }", "{ active { x } }", "{ active(x: 1) }", "{ name(nope: 1) { family } }", "{ ...f }", "{ name { ...f } } fragment f on HumanName { ...f }",
-        "{ id @nope }", "{ id @skip }", "{ id @skip(if: 1) }", "subscription { id }", "{ id } { active }", "{ a: id } fragment f on Patient { id } { b: id }",
-        "{ ... on Nope { id } }", '{ name(fhirpath: "(((") { family } }', '{ name(_count: -1) { family } }', "query A($x: ID!) { id }", "{ name(use: $x) { family } }",
-        "{ name @slice { family } }", "{ name @flatten { family @singleton } }", "{" * 3000, "{ name { " * 30 + "family" + " }" * 31, "{ __schema { types { name } } }",
-        "{ identifier @flatten { x: system } name @flatten { x: period { start } } }",
+        "",
+        "{",
+        "{ nope }",
+        "{ name }",
+        "{ active { x } }",
+        "{ active(x: 1) }",
+        "{ name(nope: 1) { family } }",
+        "{ ...f }",
+        "{ name { ...f } } fragment f on HumanName { ...f }",
+        "{ id @nope }",
+        "{ id @skip }",
+        "{ id @skip(if: 1) }",
+        "subscription { id }",
+        "{ id } { active }",
+        "{ a: id } fragment f on Patient { id } { b: id }",
+        "{ ... on Nope { id } }",
+        '{ name(fhirpath: "(((") { family } }',
+        "{ name(_count: -1) { family } }",
+        "query A($x: ID!) { id }",
+        "{ name(use: $x) { family } }",
+        "{ name @slice { family } }",
+        "{ name @flatten { family @singleton } }",
+        "{ __schema { types { name } } }",
+        "{ identifier @flatten { x: system } name @flatten { x: family } }",
+        "{" * 3000,
+        "{ name { " * 30 + "family" + " }" * 31,
     ],
 )  # fmt: skip
 async def test_what_cannot_be_answered_is_refused(example: httpx.AsyncClient, query: str) -> None:

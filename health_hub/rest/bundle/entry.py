@@ -78,7 +78,7 @@ def read(raw: Any, index: int, base: str) -> Entry:
         if name in _REQUEST and (type(value) is not str or not value):
             issues.append(Issue("value", f"request.{name} must be a non-empty string", (f"{at}.request.{name}",)))
     full_url = raw.get("fullUrl")
-    if full_url is not None and (type(full_url) is not str or not full_url or any(c.isspace() for c in full_url)):
+    if full_url is not None and (type(full_url) is not str or not full_url or len(full_url.split()) != 1):
         issues.append(Issue("value", "fullUrl must be a URI", (f"{at}.fullUrl",)))
     elif full_url is not None and "/_history/" in full_url:
         issues.append(Issue("invariant", "bdl-8: fullUrl cannot be a version specific reference", (f"{at}.fullUrl",)))

@@ -15,6 +15,7 @@ from health_hub.rest.request import Request
 from health_hub.rest.respond import Response
 from health_hub.rest.table import ANY, operation
 from health_hub.rest.write import TURNS, expect_version
+from health_hub.store import blobs
 from health_hub.store.model import Change, Stored
 
 _KINDS = ("profile", "security", "tag")
@@ -107,6 +108,8 @@ async def _change(hub: Hub, request: Request, change: Callable[[list[Any], list[
         if after == before:
             return parameters("return", "valueMeta", before)
         wanted = Change("update", stored.type, stored.id, {**resource, "meta": after}, may_create=False, method="PUT")
+        if stored.type == "Binary" and "data" not in resource:
+            wanted.blob = await blobs.number(hub.store.database, stored)  # its content stays
         expect_version(request, wanted)
         if wanted.if_version is None:
             wanted.if_version = stored.version
