@@ -44,7 +44,7 @@ async def start(hub: Hub, request: Request, interaction: Interaction) -> Respons
 async def _work(hub: Hub, request: Request, interaction: Interaction, id: str) -> None:
     beat = asyncio.create_task(_beat(hub, id))
     try:
-        async with _slots(hub):
+        async with hub.slots:
             entry, failed = await _entry(hub, request, interaction)
         result = b'{"resourceType":"Bundle","type":"batch-response","entry":[' + entry + b"]}"
         await hub.store.jobs.finish(id, "failed" if failed else "done", result)
@@ -55,13 +55,6 @@ async def _work(hub: Hub, request: Request, interaction: Interaction, id: str) -
         log.exception("the asynchronous request %s could not be finished", id)
     finally:
         beat.cancel()
-
-
-_semaphores: dict[int, asyncio.Semaphore] = {}
-
-
-def _slots(hub: Hub) -> asyncio.Semaphore:
-    return _semaphores.setdefault(id(hub), asyncio.Semaphore(max(hub.settings.async_running, 1)))
 
 
 async def _entry(hub: Hub, request: Request, interaction: Interaction) -> tuple[bytes, bool]:

@@ -24,14 +24,16 @@ async def history(hub: Hub, request: Request) -> Response:
     pairs = [pair for pair in request.pairs if pair[0] != page.PAGE]
     since, at, count = _asked(hub, request, pairs)
     token = request.parameter(page.PAGE)
-    place = page.FIRST if token is None else page.unseal(hub.store.secret, page.context(path, pairs), token)
+    bound = page.context(path, pairs)
+    place = page.FIRST if token is None else page.unseal(hub.store.secret, bound, token)
     view = hub.view(request)
     if request.id and await view.read(request.type, request.id) is None:
         raise unknown(f"{request.type}/{request.id}")
     found = await view.history(request.type or None, request.id or None, since_ms=since, at=at, count=max(count, 1), cursor=place.cursor)
     total = place.total if place.total is not None else found.total
     versions = found.versions if count else []
-    links = page.links(hub.store.secret, request.base, path, urlencode(pairs), place, found.cursor if count else None, total)
+    onward = found.cursor if count else None
+    links = page.links(hub.store.secret, request.base, path, urlencode(pairs), bound, place, onward, total)
     entries = [_entry(request, version) for version in versions]
     return Response(200, json=page.bundle("history", updated=hub.now(), total=total, links=links, entries=entries), subset_done=True)
 

@@ -1,5 +1,6 @@
 """What every interaction needs besides its request: store, settings, and the way back into the router for batch entries."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -22,7 +23,7 @@ class Hub:
     `security` is `CapabilityStatement.rest.security`; the authorization server adds its addresses to it.
     """
 
-    __slots__ = ("interact", "security", "settings", "started", "store", "zone")
+    __slots__ = ("interact", "security", "settings", "slots", "started", "store", "zone")
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self.store = store
@@ -30,6 +31,7 @@ class Hub:
         self.zone = ZoneInfo(settings.zone)
         self.security: dict[str, Any] = {"cors": bool(settings.cors_origins)}
         self.started = self.now()
+        self.slots = asyncio.Semaphore(max(settings.async_running, 1))  # asynchronous requests at work
         self.interact: Callable[[Request], Awaitable[Response]]
 
     def view(self, request: Request) -> View:

@@ -14,7 +14,6 @@ from typing import Any
 
 from health_hub.fhir.json import dumps, loads
 from health_hub.fhir.outcome import FhirError, bad_request
-from health_hub.fhir.search.split import split_query
 from health_hub.rest.request import Pairs
 
 PAGE = "_page"
@@ -67,19 +66,19 @@ def _mac(secret: bytes, context: str, payload: bytes) -> bytes:
     return hmac.new(secret, b"page\0%d\0%b%b" % (len(text), text, payload), hashlib.sha256).digest()[:_MAC]
 
 
-def context(path: str, query: str | Pairs) -> str:
+def context(path: str, pairs: Pairs) -> str:
     """What a token is bound to: the path and every parameter that shapes the result."""
-    pairs = split_query(query.encode()) if isinstance(query, str) else query
     return repr((path, [pair for pair in pairs if pair[0] not in _FREE]))
 
 
-def links(secret: bytes, base: str, path: str, query: str, place: Place, next_cursor: Any, total: int | None) -> list[tuple[str, str]]:
-    """self, first, previous and next as they apply. `query` is the walk's own, without `_page`."""
+def links(
+    secret: bytes, base: str, path: str, query: str, bound: str, place: Place, next_cursor: Any, total: int | None
+) -> list[tuple[str, str]]:
+    """self, first, previous and next as they apply. `query` is the walk's own, without `_page`; `bound` its context."""
     where = f"{base}/{path}" if path else base
     plain = f"{where}?{query}" if query else where
     more = f"{plain}&{PAGE}=" if query else f"{where}?{PAGE}="
-    bound = context(path, query) if place.before or next_cursor is not None else ""
-    out = [("self", plain if place == FIRST else more + seal(secret, bound or context(path, query), place))]
+    out = [("self", plain if place is FIRST else more + seal(secret, bound, place))]
     if place.before or next_cursor is not None:
         out.append(("first", plain))
     if place.before:

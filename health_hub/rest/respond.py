@@ -70,11 +70,6 @@ class Response:
     def etag(self) -> str | None:
         return None if self.stored is None or not self.stored.version else f'W/"{self.stored.version}"'
 
-    def body(self, request: Request) -> dict[str, Any] | None:
-        """The resource a batch entry's response carries, as data; None when there is none (Prefer heeded)."""
-        data = self.document(request)
-        return None if data is None else loads(data)
-
     def document(self, request: Request) -> bytes | None:
         """The resource of the answer as compact JSON; None when there is none. Heeds Prefer, _summary and _elements."""
         if self.empty:

@@ -51,21 +51,23 @@ async def _search(hub: Hub, request: Request, types: tuple[str, ...], path: str,
     query = hub.query(types, pairs, strict=request.prefer.handling == "strict", base=request.base, compartment=compartment)
     if query.count is None:
         query.count = hub.settings.count_default
-    place = page.unseal(hub.store.secret, page.context(path, pairs), token or "") if token is not None else page.FIRST
+    # Bound to what was understood: the links hold that, and reading them again understands the same.
+    bound = page.context(path, query.understood)
+    place = page.FIRST if token is None else page.unseal(hub.store.secret, bound, token)
     view = hub.view(request)
     text = _query_of(query, pairs)
     updated = hub.now()
     if query.summary == "count" or query.count == 0:
-        links = page.links(hub.store.secret, request.base, path, text, page.FIRST, None, None)
+        links = page.links(hub.store.secret, request.base, path, text, bound, page.FIRST, None, None)
         body = page.bundle("searchset", updated=updated, total=await view.count(query), links=links, entries=_notices(query))
         return Response(200, json=body, subset_done=True)
-    if place != page.FIRST and place.total is not None:
+    if place is not page.FIRST and place.total is not None:
         query.total = None  # counted on the first page and carried along
     found = await view.search(query, place.cursor)
     total = place.total if place.total is not None else found.total
-    links = page.links(hub.store.secret, request.base, path, text, place, found.cursor, total)
+    links = page.links(hub.store.secret, request.base, path, text, bound, place, found.cursor, total)
     entries = _entries(request.base, query, found.hits)
-    if place == page.FIRST:
+    if place is page.FIRST:
         entries += _notices(query)
     body = page.bundle("searchset", updated=updated, total=total, links=links, entries=entries)
     return Response(200, json=body, subset_done=True, headers=_link_header(links))
