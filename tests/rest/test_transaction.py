@@ -73,6 +73,7 @@ async def test_all_or_nothing(client: httpx.AsyncClient) -> None:
         status=412,
     )
     assert issues[0]["code"] == "conflict"
+    assert expressions(issues) == ["Bundle.entry[2].request"]
     assert (await client.get("Patient/a")).status_code == 200
 
 
@@ -438,6 +439,7 @@ async def test_the_base_may_have_a_slash(client: httpx.AsyncClient, url: str) ->
     [
         ({"resourceType": "Patient"}, "resourceType"),
         ({"resourceType": "Bundle"}, "Bundle.type"),
+        ({"resourceType": "Bundle", "type": "transaction", "nonsense": 1}, "Bundle.nonsense"),
         ({"resourceType": "Bundle", "type": "collection"}, "Bundle.type"),
         ({"resourceType": "Bundle", "type": "transaction", "entry": []}, "Bundle.entry"),
         ({"resourceType": "Bundle", "type": "transaction", "entry": {}}, "Bundle.entry"),

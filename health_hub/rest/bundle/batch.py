@@ -20,8 +20,8 @@ from health_hub.rest.hub import Hub
 from health_hub.rest.request import Request
 from health_hub.rest.respond import Response
 
-ABREAST = 64  # entries under way at once: about what one group of commits takes
-_PHASES = (("delete",), ("create",), ("update", "patch"), ("operation",), ("get", "search"))
+# Entries under way at once: writes as many as fill a group commit, reads so few that other clients' are not crowded out.
+_PHASES = ((64, ("delete",)), (64, ("create",)), (64, ("update", "patch")), (1, ("operation",)), (8, ("get", "search")))
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +52,12 @@ async def batch(hub: Hub, request: Request, bundle: dict[str, Any]) -> Response:
             log.exception("batch entry %d failed", entry.index)
             out[entry.index] = answers.refused(FhirError(500, Issue("exception", "the hub failed to handle this entry")))
 
-    for phase in _PHASES:
-        await _abreast([e for e in readable if e.kind in phase], run)
+    for abreast, kinds in _PHASES:
+        await _abreast([e for e in readable if e.kind in kinds], run, abreast)
     return Response(200, json=answer.bundle("batch-response", out), subset_done=True)
 
 
-async def _abreast(items: list[Entry], run: Callable[[Entry], Awaitable[None]]) -> None:
+async def _abreast(items: list[Entry], run: Callable[[Entry], Awaitable[None]], abreast: int) -> None:
     """A few at a time, in order; those for one resource one after the other, so that the same Bundle does the same each time."""
     chains: dict[str, list[Entry]] = {}
     for entry in items:
@@ -71,7 +71,7 @@ async def _abreast(items: list[Entry], run: Callable[[Entry], Awaitable[None]]) 
                 await run(entry)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(min(ABREAST, len(chains))):
+        for _ in range(min(abreast, len(chains))):
             group.create_task(work())
 
 

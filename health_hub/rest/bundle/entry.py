@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import unquote
 
-from fhir_profiles import tables
 from health_hub.fhir.outcome import FhirError, Issue
+from health_hub.fhir.validate import check
 from health_hub.rest.types import TYPES
 
 Kind = Literal["create", "update", "patch", "delete", "get", "search", "operation"]
@@ -54,7 +54,8 @@ class Unreadable(Exception):
 
 
 def entries(bundle: dict[str, Any], limit: int) -> list[Any]:
-    """The raw entries of a Bundle, checked for being a list of a bearable length."""
+    """The raw entries of a Bundle, checked for being a list of a bearable length; the Bundle around them is checked too."""
+    check({name: value for name, value in bundle.items() if name != "entry"})
     found = bundle.get("entry", [])
     if not isinstance(found, list) or ("entry" in bundle and not found):
         raise FhirError(400, Issue("structure", "entry must be a list with at least one entry", ("Bundle.entry",)))
@@ -101,11 +102,16 @@ def read(raw: Any, index: int, base: str) -> Entry:
 
 
 def _unusual(raw: dict[str, Any], request: dict[str, Any], at: str) -> list[Issue]:
-    """Elements a plain entry has not: those the standard knows are let pass, others are named."""
-    known = tables.type_("Bundle.entry").elements
-    issues = [Issue("structure", f"unknown element {name!r}", (f"{at}.{name}",)) for name in raw if name not in known]
-    known = tables.type_("Bundle.entry.request").elements
-    return issues + [Issue("structure", f"unknown element {name!r}", (f"{at}.request.{name}",)) for name in request if name not in known]
+    """Of an entry with more than the usual elements (link, extension, ...): whether it may have them."""
+    around = {name: value for name, value in raw.items() if name not in ("resource", "request")}
+    rest = {name: value for name, value in request.items() if name not in ("method", "url")}
+    known = {"method": "GET", "url": "metadata"}  # what is wrong with the real ones is told elsewhere
+    try:
+        check({"resourceType": "Bundle", "type": "batch", "entry": [{**around, "request": {**rest, **known}}]})
+    except FhirError as e:
+        found = [(i, tuple(x.replace("Bundle.entry[0]", at, 1) for x in i.expression)) for i in e.issues]
+        return [Issue(i.code, i.diagnostics, where, i.severity) for i, where in found]
+    return []
 
 
 def relative(url: str, base: str) -> str:

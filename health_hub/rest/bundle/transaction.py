@@ -337,7 +337,7 @@ class Transaction:
             # A version that only we expected has moved on: no fault of the client's.
             if e.status == 412 and plan.own_versions:
                 raise ExpectationChanged from None
-            raise
+            raise FhirError(e.status, [_placed(plan, i) for i in e.issues], e.headers) from None
         return results
 
     async def _answer(self, plan: Plan, results: list[Result]) -> Response:
@@ -388,3 +388,10 @@ def _within(entry: Entry, issue: Issue) -> Issue:
     ]
     at = f"{entry.at}.resource"
     return Issue(issue.code, issue.diagnostics, tuple(at + e for e in inside) or (at,), issue.severity)
+
+
+def _placed(plan: Plan, issue: Issue) -> Issue:
+    """An issue of the store, which names a resource, told with the entry that is about it."""
+    name = issue.diagnostics.partition(": ")[0]
+    at = tuple(f"{entry.at}.request" for entry, change in plan.changes if f"{change.type}/{change.id}" == name)
+    return Issue(issue.code, issue.diagnostics, issue.expression or at, issue.severity)
