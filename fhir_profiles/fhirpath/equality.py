@@ -38,6 +38,8 @@ def equal_items(ctx: Context, a: Any, b: Any) -> bool | None:
     """FHIRPath `=` of two items; None where precision or units do not let it be said."""
     x, y = system(a), system(b)
     kind, other = x.__class__, y.__class__
+    if kind is not other and (valueless(x) or valueless(y)):
+        return None
     if kind is str or other is str:
         return kind is other and bool(x == y)
     if kind is bool or other is bool:
@@ -61,6 +63,11 @@ def equal_items(ctx: Context, a: Any, b: Any) -> bool | None:
     if kind is Node and other is Node:
         return _same_json(ctx, x.value, y.value) and _same_json(ctx, x.ext, y.ext)
     return bool(x == y)
+
+
+def valueless(item: Any) -> bool:
+    """A primitive that has extensions only: where its value is asked for, it is empty."""
+    return item.__class__ is Node and item.value is None
 
 
 def _number_quantity(number: Any, other: Any) -> bool | None:

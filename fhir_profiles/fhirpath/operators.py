@@ -6,7 +6,7 @@ from typing import Any
 from fhir_profiles.fhirpath import quantity as quantities
 from fhir_profiles.fhirpath import temporal
 from fhir_profiles.fhirpath.context import Context
-from fhir_profiles.fhirpath.equality import Distinct, describe, equal, equivalent, order
+from fhir_profiles.fhirpath.equality import Distinct, describe, equal, equivalent, order, valueless
 from fhir_profiles.fhirpath.errors import execution
 from fhir_profiles.fhirpath.functions.math import PRECISION, whole
 from fhir_profiles.fhirpath.functions.strings import bounded
@@ -105,6 +105,8 @@ def _in(ctx: Context, a: Items, b: Items) -> Items:
         return []
     if len(a) > 1:
         raise execution("in takes one item on its left")
+    if valueless(a[0]):
+        return []
     return [_member(ctx, a[0], b)]
 
 

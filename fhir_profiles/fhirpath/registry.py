@@ -87,7 +87,7 @@ def integer(items: Items, what: str) -> int | None:
 
 
 def truth(items: Items, what: str) -> bool | None:
-    """Singleton evaluation: a boolean is itself, any other single item is true, none is None."""
+    """Singleton evaluation: a boolean is itself, any other single item is true, none (or a primitive without a value) is None."""
     if not items:
         return None
     if len(items) > 1:
@@ -95,6 +95,6 @@ def truth(items: Items, what: str) -> bool | None:
     item = items[0]
     if item.__class__ is bool:
         return item
-    if item.__class__ is Node and item.value.__class__ is bool:
+    if item.__class__ is Node and (item.value.__class__ is bool or item.value is None):
         return item.value
     return True

@@ -76,6 +76,19 @@ def _padded(parent: Any, name: str) -> list[Any]:
     ]
 
 
+def _looks_out(expr: ast.Expr) -> bool:
+    """Whether a part of a criterion needs more of what is around it than $this."""
+    todo: list[object] = [expr]
+    while todo:
+        part = todo.pop()
+        if (isinstance(part, ast.Variable) and part.name == "context") or (isinstance(part, ast.Dollar) and part.name != "this"):
+            return True
+        for name in getattr(part, "__slots__", ()):
+            value = getattr(part, name)
+            todo += value if isinstance(value, tuple) else (value,)
+    return False
+
+
 class Source:
     """Generates one function `f(v, resource, root)`."""
 
@@ -144,7 +157,7 @@ class Source:
         """The part as a call of the engine on the current $this."""
         this = self.this
         kinds = this.types
-        if len(kinds) > 1 and kinds != _EVERY_RESOURCE:
+        if (len(kinds) > 1 and kinds != _EVERY_RESOURCE) or (this.code != "v" and _looks_out(expr)):
             raise NotSimple
         run = compiled(expr)
         kind = None if kinds == _EVERY_RESOURCE else next(iter(kinds))
@@ -219,11 +232,10 @@ class Source:
             return f"({value.code} == {wanted!r})", self.unequal(value, f"{value.code} != {wanted!r}")
         raise NotSimple
 
-    def unequal(self, value: Value, test: str) -> str:
-        """A value that is there and differs; one with extensions only differs from every literal."""
-        if len(value.steps) != 1:
-            return f"({value.code} is not None and {test})"
-        return f"({test} if {value.code} is not None else {'_' + value.steps[0].json!r} in {value.parent})"
+    @staticmethod
+    def unequal(value: Value, test: str) -> str:
+        """A value that is there and differs."""
+        return f"({value.code} is not None and {test})"
 
     def number(self, expr: ast.Expr) -> str:
         value = self.path(expr)

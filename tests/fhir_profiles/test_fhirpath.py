@@ -128,7 +128,7 @@ HOSTILE = [
     "not(" * 200 + "true" + ")" * 200,
     "'" + "a" * 50_000 + "'",
     "%resource.descendants().select(%resource.descendants()).select(%resource.descendants()).count()",
-    "descendants().where(%resource.descendants().where(%resource.descendants().exists(id = 'x')).exists())",
+    "descendants().where($this.select(%resource.descendants()).where($this.select(%resource.descendants()).exists(id = 'x')).exists())",
     "repeat($this | children() | descendants()).repeat(%resource.descendants())",
     "(1 | 2).repeat($this + 1)",
     "'a'.repeat($this & $this)",
