@@ -133,7 +133,8 @@ async def soak(args: argparse.Namespace) -> int:
                 await asyncio.sleep(max(0.0, until - time.monotonic()))
                 grown = memory(hub.pid) - first
                 done = sum((ledger.done for ledger in ledgers), Counter())
-                print(f"{args.seconds - (end - time.monotonic()):7.0f} s  {memory(hub.pid):5.0f} MB ({grown:+.0f})  {dict(done)}", flush=True)
+                at = args.seconds - (end - time.monotonic())
+                print(f"{at:7.0f} s  {first + grown:5.0f} MB ({grown:+.0f})  {dict(done)}", flush=True)
                 if grown > GROWTH_MB:
                     wrong.append(f"memory grew by {grown:.0f} MB in {args.kill_every * 0.8:.0f} s")
                 hub.kill()
