@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from health_hub.fhir.outcome import FhirError, Issue, bad_request
 from health_hub.fhir.search.query import Query
 from health_hub.fhir.search.split import split_query
-from health_hub.fhir.validate import check
 from health_hub.rest import write
 from health_hub.rest.hub import Hub
 from health_hub.rest.read import gone, unknown
@@ -44,7 +43,7 @@ async def create(hub: Hub, request: Request) -> Response:
     """No match: created. One: that one, 200. Several: 412."""
     resource = await write.incoming(request)
     resource.pop("id", None)
-    check(resource)
+    await write.checked(request, resource)
     query = if_none_exist(hub, request, request.type, request.header(b"if-none-exist") or "")
 
     async def attempt() -> Response:
@@ -62,7 +61,7 @@ async def update(hub: Hub, request: Request) -> Response:
     """No match: created, under the body's id if it has one. One: updated. Several: 412."""
     resource = await write.incoming(request)
     given = resource.get("id")
-    check(resource)
+    await write.checked(request, resource)
     query = condition(hub, request, request.type, request.pairs)
 
     async def attempt() -> Response:

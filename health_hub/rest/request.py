@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from health_hub.fhir.json import loads
 from health_hub.fhir.outcome import FhirError, Issue, bad_request
+from health_hub.fhir.xml import from_xml
 from health_hub.rest import negotiate
 from health_hub.rest.negotiate import Format, MediaType, Prefer
 
@@ -18,6 +19,7 @@ Pairs = list[tuple[str, str]]
 
 _ETAG = re.compile(r'(?:W/)?"?([^"]*)"?')
 _MISSING: Any = object()
+LARGE = 1 << 20
 
 
 class Request:
@@ -284,13 +286,14 @@ class Request:
         body = await self.body()
         if not body:
             raise bad_request("the request has no body", "required")
-        if format == "json":
-            self._resource = loads(body)
-        else:
-            from health_hub.fhir.xml import from_xml
-
-            self._resource = from_xml(body)
+        parse = loads if format == "json" else from_xml
+        self._resource = await asyncio.to_thread(parse, body) if self.large else parse(body)
         return self._resource
+
+    @property
+    def large(self) -> bool:
+        """Whether work on the whole body takes so long that it belongs in a thread, where others are served meanwhile."""
+        return self._body is not None and len(self._body) > LARGE
 
 
 class ClientGone(Exception):

@@ -9,6 +9,7 @@ from typing import Any
 
 from health_hub.fhir.json import dumps, loads, pretty
 from health_hub.fhir.outcome import FhirError, Issue, outcome
+from health_hub.fhir.xml import to_xml
 from health_hub.rest import subset
 from health_hub.rest.negotiate import CONTENT_TYPE
 from health_hub.rest.request import Request
@@ -121,8 +122,6 @@ def http_date(seconds: int) -> bytes:
 
 def xml(data: bytes) -> bytes:
     """A resource's JSON as FHIR XML."""
-    from health_hub.fhir.xml import to_xml
-
     return to_xml(loads(data))
 
 
