@@ -1,0 +1,90 @@
+"""How many rows a condition may find: what decides where a statement starts.
+
+PostgreSQL keeps the frequent members of an array column in its statistics: a key that is not among them is rare. SQLite
+counts, up to a bound.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from health_hub.store.search.condition import Condition, Ids, Keys, Ordered, Selves
+
+if TYPE_CHECKING:
+    from health_hub.store.search.resolve import World
+
+FEW = 2000  # rows that are sorted faster than an index is walked
+_FRESH = 60.0  # seconds
+_STATISTICS = """
+SELECT s.most_common_elems::text::bigint[] AS keys, s.most_common_elem_freqs AS parts, c.reltuples AS n
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_stats s ON s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = 'keys'
+WHERE c.oid = to_regclass('resource')
+"""
+
+
+class Frequent:
+    """The keys that many rows carry, with how many."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, float] = {}
+        self.until = 0.0
+
+
+_NONE = Frequent()
+_known: "WeakKeyDictionary[Any, Frequent]" = WeakKeyDictionary()
+
+
+async def frequent(world: "World") -> Frequent:
+    """PostgreSQL's statistics, at most a minute old. Without any, every key counts as rare."""
+    if world.hurried:
+        return _NONE
+    found = _known.get(world.reader)
+    if found is None:
+        found = _known[world.reader] = Frequent()
+    now = time.monotonic()
+    if now >= found.until:
+        found.until = now + _FRESH
+        rows = await world.fetch(_STATISTICS, ())
+        if rows and rows[0][0]:
+            keys, parts, n = rows[0]
+            found.rows = {k: f * n for k, f in zip(keys, parts, strict=False) if f * n > FEW / 10}
+    return found
+
+
+def few(part: Condition, frequent: Frequent, limit: float) -> bool:
+    """Whether this finds few rows, as far as statistics say."""
+    if type(part) is Keys:
+        rows = frequent.rows
+        if len(part.any) == 1:
+            return rows.get(part.any[0], 0) <= limit
+        return sum(rows.get(k, 1) for k in part.any) <= limit
+    return type(part) is Ids or (type(part) is Selves and len(part.selves) <= FEW)
+
+
+async def smallest(parts: Sequence[Condition], world: "World") -> tuple[Condition | None, bool]:
+    """SQLite: the conjunct to start at, and whether it finds few."""
+    for part in parts:
+        if type(part) is Ids or (type(part) is Selves and len(part.selves) <= FEW):
+            return None, True  # the row's own indexes
+    able = [p for p in parts if (type(p) is Keys and p.any) or (type(p) is Ordered and _ranged(p))]
+    if not able:
+        return None, False
+    sql = world.sql()
+    counts = []
+    for part in able:
+        if type(part) is Keys:
+            inner = f"SELECT 1 FROM key WHERE {sql.among('key', part.any)}"
+        else:
+            assert type(part) is Ordered
+            inner = f"SELECT 1 FROM {part.table} x WHERE {sql.row(part, 'x')}"
+        counts.append(f"(SELECT count(*) FROM ({inner} LIMIT {FEW + 1}))")
+    found = (await world.fetch(f"SELECT {', '.join(counts)}", sql.args))[0]
+    n, at = min((n, i) for i, n in enumerate(found))
+    return able[at], n <= FEW
+
+
+def _ranged(part: Ordered) -> bool:
+    """Whether an index is good for it; the text inside of others is not."""
+    return bool(part.tests) and all(any(op not in ("contains", "ends", "without") for _, op, _ in group) for group in part.tests)
