@@ -23,6 +23,8 @@ class ResourceRow(SQLModel, table=True):
         Index("resource_updated", "type", "updated", "rid"),
         Index("resource_time", "updated", "rid"),
         Index("resource_self", "self"),
+        # For the later pages of sorted searches: what has changed since the first one. A create does not pay for it.
+        Index("resource_changed", "seq", postgresql_where=text("version > 1"), sqlite_where=text("version > 1")),
         Index("resource_keys", "keys", postgresql_using="gin").ddl_if(dialect="postgresql"),
     )
     rid: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))

@@ -11,6 +11,7 @@ CREATE TABLE resource (rid bigint NOT NULL PRIMARY KEY, type smallint NOT NULL, 
 CREATE UNIQUE INDEX resource_identity ON resource (type, id);
 CREATE INDEX resource_updated ON resource (type, updated, rid);
 CREATE INDEX resource_time ON resource (updated, rid);
+CREATE INDEX resource_changed ON resource (seq) WHERE version > 1;
 CREATE INDEX resource_self ON resource (self);
 CREATE TABLE history (rid bigint NOT NULL, version integer NOT NULL, type smallint NOT NULL, id {id} NOT NULL, updated bigint NOT NULL,
   deleted boolean NOT NULL, method smallint NOT NULL, seq bigint NOT NULL, blob bigint, doc {bytes}, PRIMARY KEY (rid, version));
