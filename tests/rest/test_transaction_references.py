@@ -3,7 +3,21 @@
 import httpx
 import pytest
 
-from tests.rest.bundles import A, B, done, entry, expressions, identified, name_of, observation, patient, read, refused, statuses
+from tests.rest.bundles import (
+    A,
+    B,
+    done,
+    entry,
+    expressions,
+    identified,
+    json_patch,
+    name_of,
+    observation,
+    patient,
+    read,
+    refused,
+    statuses,
+)
 
 MISSING = "urn:uuid:99999999-9999-4999-8999-999999999999"
 
@@ -161,6 +175,22 @@ async def test_conditional_references_see_what_the_transaction_writes(client: ht
     )
     subjects = [(await read(client, name_of(found[i])))["subject"]["reference"] for i in (0, 1, 6)]
     assert subjects == [name_of(found[2]), "Patient/arrived", "Patient/moved"]
+
+
+async def test_conditional_references_see_what_is_patched(client: httpx.AsyncClient) -> None:
+    await client.put("Patient/a", json=patient(id="a", **identified("1")))
+    await client.put("Patient/b", json=patient(id="b", **identified("2")))
+    move = json_patch({"op": "replace", "path": "/identifier/0/value", "value": "3"})
+    stay = json_patch({"op": "add", "path": "/active", "value": True})
+    found = await done(
+        client,
+        entry("PATCH", "Patient/a", move),
+        entry("PATCH", "Patient/b", stay),
+        entry("POST", "Observation", observation("Patient?identifier=3")),
+        entry("POST", "Observation", observation("Patient?identifier=2")),
+    )
+    assert [(await read(client, name_of(e)))["subject"]["reference"] for e in found[2:]] == ["Patient/a", "Patient/b"]
+    await refused(client, entry("PATCH", "Patient/a", stay), entry("POST", "Observation", observation("Patient?identifier=1")))
 
 
 async def test_a_conditional_reference_needs_exactly_one_match(client: httpx.AsyncClient) -> None:

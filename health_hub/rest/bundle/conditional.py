@@ -5,19 +5,17 @@ after the transaction's own writes, so they may name what the same Bundle create
 """
 
 from collections.abc import Iterable
-from typing import Any
 
-from health_hub.fhir import index
 from health_hub.fhir.outcome import FhirError, Issue
 from health_hub.fhir.search.query import Query
 from health_hub.fhir.search.split import split_query
-from health_hub.rest.bundle import match
 from health_hub.rest.bundle.entry import Entry
+from health_hub.rest.bundle.match import Pool
 from health_hub.rest.bundle.names import Links
 from health_hub.rest.conditional import condition
 from health_hub.rest.hub import Hub
 from health_hub.rest.request import Request
-from health_hub.store.model import Expect
+from health_hub.store.model import Change, Expect
 
 _BATCH = 500  # searches in one call of the store
 Condition = tuple[str, str]  # resource type, query text
@@ -77,28 +75,19 @@ def several(entry: Entry, text: str, ids: Iterable[str]) -> FhirError:
 class Afterwards:
     """What conditional references will match once the transaction's writes are done."""
 
-    def __init__(self, entries: Iterable[Entry], written: dict[int, tuple[str, str]], deleted: set[tuple[str, str]]) -> None:
-        """written: entry index -> (type, id) of resources created or changed here. deleted: (type, id)."""
-        self._deleted = deleted
-        self._changed = set(written.values())
-        self._by_type: dict[str, list[tuple[str, dict[str, Any]]]] = {}
-        for entry in entries:
-            at = written.get(entry.index)
-            if at is not None and entry.kind != "patch" and entry.resource is not None:
-                self._by_type.setdefault(at[0], []).append((at[1], entry.resource))
-        self._rows: dict[tuple[str, str], index.Rows] = {}
+    def __init__(self, changes: Iterable[Change]) -> None:
+        self._touched: set[tuple[str, str | None]] = set()
+        self._pools: dict[str, Pool] = {}
+        for change in changes:
+            self._touched.add((change.type, change.id))
+            if change.resource is not None and change.id is not None:
+                self._pools.setdefault(change.type, Pool(change.type)).add(change.id, change.resource)
 
     def match(self, type_name: str, query: Query, ids: Iterable[str]) -> list[str]:
         """Ids of those in the store that stay as they are, and those of the Bundle that match."""
-        kept = [i for i in ids if (type_name, i) not in self._deleted and (type_name, i) not in self._changed]
-        for id_, resource in self._by_type.get(type_name, ()):
-            key = (type_name, id_)
-            rows = self._rows.get(key)
-            if rows is None:
-                rows = self._rows[key] = index.extract({**resource, "id": id_})
-            if match.matches(query, id_, rows):
-                kept.append(id_)
-        return kept
+        kept = [i for i in ids if (type_name, i) not in self._touched]
+        pool = self._pools.get(type_name)
+        return kept + pool.find(query) if pool is not None else kept
 
 
 def resolve_references(links: Links, conditions: Conditions, after: Afterwards) -> tuple[dict[str, str], list[Issue]]:

@@ -1,38 +1,65 @@
-"""Whether a resource that is not stored yet meets a condition, by the same keys the store would find it by.
+"""Which resources that are not stored yet meet a condition, by the same keys the store would find them by.
 
 Only what conditions are made of in practice: tokens, references, uris, strings, `_id`. Anything else does not match here, so a
 condition on dates or chains finds what is stored and nothing else.
 """
+
+from collections.abc import Iterable
+from typing import Any
 
 from health_hub.fhir import index, keys
 from health_hub.fhir.index import Direct, Restricted, Rows, forms
 from health_hub.fhir.search.query import And, Node, Not, Or, Query, ReferenceValue, StringValue, Test, TokenValue, UriValue, Value
 
 
-def matches(query: Query, id_: str, rows: Rows) -> bool:
-    """Whether a resource of the query's type with these index rows meets every condition."""
-    known = set(rows.keys)
-    return all(_meets(node, query.types[0], id_, known, rows) is True for node in query.where)
+class Pool:
+    """Resources of one type by id, with an index of their keys made when first asked."""
+
+    def __init__(self, type_name: str) -> None:
+        self._type = type_name
+        self._resources: dict[str, dict[str, Any]] = {}
+        self._rows: dict[str, tuple[set[int], Rows]] = {}
+        self._with: dict[int, list[str]] = {}
+
+    def add(self, id_: str, resource: dict[str, Any]) -> None:
+        self._resources[id_] = resource
+
+    def find(self, query: Query) -> list[str]:
+        """Ids of those that meet every condition."""
+        if not self._rows:
+            for id_, resource in self._resources.items():
+                rows = index.extract({**resource, "id": id_})
+                self._rows[id_] = (set(rows.keys), rows)
+                for key in rows.keys:
+                    self._with.setdefault(key, []).append(id_)
+        return [i for i in self._candidates(query) if all(self._meets(node, i, *self._rows[i]) is True for node in query.where)]
+
+    def _candidates(self, query: Query) -> Iterable[str]:
+        """Those with the key of some condition, where one has a key; a thousand conditions must not look at a thousand resources each."""
+        for node in query.where:
+            if isinstance(node, Test) and (found := _plan(self._type, node)) is not None:
+                some = [_keys(value, node.modifier, *found) for value in node.values]
+                if None not in some:
+                    return dict.fromkeys(i for ks in some for k in ks or () for i in self._with.get(k, ()))
+        return self._rows
+
+    def _meets(self, node: Node, id_: str, known: set[int], rows: Rows) -> bool | None:
+        """None: this cannot be told from keys."""
+        if isinstance(node, Test):
+            return _test(node, self._type, id_, known, rows)
+        if isinstance(node, And | Or):
+            told = [self._meets(part, id_, known, rows) for part in node.parts]
+            if isinstance(node, And):
+                return False if False in told else None if None in told else True
+            return True if True in told else None if None in told else False
+        if isinstance(node, Not):
+            inner = self._meets(node.part, id_, known, rows)
+            return None if inner is None else not inner
+        return None
 
 
-def _meets(node: Node, type_name: str, id_: str, known: set[int], rows: Rows) -> bool | None:
-    """None: this cannot be told from keys."""
-    if isinstance(node, Test):
-        return _test(node, type_name, id_, known, rows)
-    if isinstance(node, And | Or):
-        told = [_meets(part, type_name, id_, known, rows) for part in node.parts]
-        if isinstance(node, And):
-            return False if False in told else None if None in told else True
-        return True if True in told else None if None in told else False
-    if isinstance(node, Not):
-        inner = _meets(node.part, type_name, id_, known, rows)
-        return None if inner is None else not inner
-    return None
-
-
-def _test(test: Test, type_name: str, id_: str, known: set[int], rows: Rows) -> bool | None:
-    if test.param.code == "_id" and test.modifier is None:
-        return any(isinstance(v, TokenValue) and v.code == id_ for v in test.values)
+def _plan(type_name: str, test: Test) -> tuple[Direct, tuple[str, ...]] | None:
+    """How the parameter is stored, and the types its references may point to; None for what is not stored by plain keys."""
     try:
         plan = index.plan_of(type_name, test.param)
     except KeyError:
@@ -40,26 +67,41 @@ def _test(test: Test, type_name: str, id_: str, known: set[int], rows: Rows) -> 
     targets: tuple[str, ...] = ()
     if isinstance(plan, Restricted):
         plan, targets = plan.of, plan.targets
-    if not isinstance(plan, Direct) or test.missing is not None:
+    return (plan, targets) if isinstance(plan, Direct) and test.missing is None else None
+
+
+def _test(test: Test, type_name: str, id_: str, known: set[int], rows: Rows) -> bool | None:
+    if test.param.code == "_id" and test.modifier is None:
+        return any(isinstance(v, TokenValue) and v.code == id_ for v in test.values)
+    found = _plan(type_name, test)
+    if found is None:
         return None
-    told = [_value(value, test.modifier, plan, targets, known, rows) for value in test.values]
+    told = [_value(value, test.modifier, *found, known, rows) for value in test.values]
     return True if True in told else None if None in told else False
 
 
 def _value(value: Value, modifier: str | None, plan: Direct, targets: tuple[str, ...], known: set[int], rows: Rows) -> bool | None:
-    if isinstance(value, StringValue):
-        if modifier == "exact":
-            return (plan.p ^ keys.value("e", keys.exact(value.text))) in known
+    wanted = _keys(value, modifier, plan, targets)
+    if wanted is not None:
+        return any(key in known for key in wanted)
+    if isinstance(value, StringValue) and modifier is None:
         start = keys.fold(value.text)
-        return any(row[0] == plan.p and row[1].startswith(start) for row in rows.strings) if modifier is None else None
+        return any(row[0] == plan.p and row[1].startswith(start) for row in rows.strings)
+    return None
+
+
+def _keys(value: Value, modifier: str | None, plan: Direct, targets: tuple[str, ...]) -> list[int] | None:
+    """The keys one of which a resource has that meets this value; None where that is not how it is found."""
+    if isinstance(value, StringValue) and modifier == "exact":
+        return [plan.p ^ keys.value("e", keys.exact(value.text))]
     if modifier is not None:
         return None
     if isinstance(value, TokenValue):
-        return (plan.p ^ forms.value(*forms.token(value.system, value.code, folded=plan.folded))) in known
+        return [plan.p ^ forms.value(*forms.token(value.system, value.code, folded=plan.folded))]
     if isinstance(value, UriValue):
-        return (plan.p ^ forms.value(*forms.uri(value.text))) in known
+        return [plan.p ^ forms.value(*forms.uri(value.text))]
     if isinstance(value, ReferenceValue):
         types = (value.type,) if value.type else targets or plan.targets
         names = [value.url] if value.url is not None else [f"{t}/{value.id}" for t in types]
-        return any((plan.p ^ forms.reference(name)) in known for name in names)
+        return [plan.p ^ forms.reference(name) for name in names]
     return None

@@ -284,7 +284,7 @@ class Transaction:
                 entry, slot, search = uses[0]
                 self._conditions.want((search.type, search.query), f"{entry.at}.resource.{links.path(entry, slot)}")
         await self._conditions.ask(2 + len(plan.deleted) + len(plan.written) if self._links.searches or extra.searches else 2)
-        after = Afterwards(self._entries, plan.written, plan.deleted)
+        after = Afterwards(change for _, change in plan.changes)
         versions = await self._versions(plan, self._links.versioned | extra.versioned)
         for links in (self._links, extra):
             found, more = resolve_references(links, self._conditions, after)
