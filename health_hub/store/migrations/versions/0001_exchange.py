@@ -10,13 +10,10 @@ CREATE TABLE resource (rid bigint NOT NULL PRIMARY KEY, type smallint NOT NULL, 
   deleted boolean NOT NULL, method smallint NOT NULL, seq bigint NOT NULL, self bigint NOT NULL, blob bigint, doc {bytes}, keys {keys});
 CREATE UNIQUE INDEX resource_identity ON resource (type, id);
 CREATE INDEX resource_updated ON resource (type, updated, rid);
-CREATE INDEX resource_time ON resource (updated, rid);
-CREATE INDEX resource_changed ON resource (seq) WHERE version > 1;
 CREATE INDEX resource_self ON resource (self);
 CREATE TABLE history (rid bigint NOT NULL, version integer NOT NULL, type smallint NOT NULL, id {id} NOT NULL, updated bigint NOT NULL,
   deleted boolean NOT NULL, method smallint NOT NULL, seq bigint NOT NULL, blob bigint, doc {bytes}, PRIMARY KEY (rid, version));
 CREATE INDEX history_updated ON history (type, updated, rid, version);
-CREATE INDEX history_time ON history (updated, rid, version);
 CREATE TABLE date_key (p bigint NOT NULL, low bigint NOT NULL, high bigint NOT NULL, rid bigint NOT NULL, flags smallint NOT NULL);
 CREATE INDEX date_key_low ON date_key (p, low, rid);
 CREATE INDEX date_key_high ON date_key (p, high, rid);
