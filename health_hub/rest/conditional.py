@@ -24,6 +24,11 @@ _SHAPE = frozenset(
 )
 
 
+def has_criteria(request: Request) -> bool:
+    """Whether the URL of a create asks for something that a match could have."""
+    return any(name.partition(":")[0] not in _SHAPE for name, _ in request.pairs)
+
+
 def condition(hub: Hub, request: Request, type: str, pairs: Pairs) -> Query:
     """The search of a conditional interaction. Always strict: an ignored parameter would match what was not meant."""
     criteria = [(name, value) for name, value in pairs if name.partition(":")[0] not in _SHAPE]
@@ -40,11 +45,18 @@ def if_none_exist(hub: Hub, request: Request, type: str, text: str) -> Query:
 
 
 async def create(hub: Hub, request: Request) -> Response:
-    """No match: created. One: that one, 200. Several: 412."""
+    """No match: created. One: that one, 200. Several: 412.
+
+    The condition stands in If-None-Exist, or in the URL as fhirpy's `get_or_create` writes it: ignoring it there would make duplicates.
+    """
     resource = await write.incoming(request)
     resource.pop("id", None)
     await write.checked(request, resource)
-    query = if_none_exist(hub, request, request.type, request.header(b"if-none-exist") or "")
+    header = request.header(b"if-none-exist")
+    if header is None:
+        query = condition(hub, request, request.type, request.pairs)
+    else:
+        query = if_none_exist(hub, request, request.type, header)
 
     async def attempt() -> Response:
         ids = await _ids(hub, request, query)

@@ -53,7 +53,7 @@ def route(request: Request) -> Route:
     if n == 1 and segments[0] in TYPES:
         request.type = segments[0]
         if method == "POST":
-            if b"if-none-exist" in request.headers:
+            if b"if-none-exist" in request.headers or (request.query and conditional.has_criteria(request)):
                 return _CREATE_IF_NONE
             if request.type == "Binary":
                 return _BINARY_CREATE

@@ -32,6 +32,13 @@ async def test_conditional_create(client: httpx.AsyncClient) -> None:
     assert (several.status_code, several.json()["issue"][0]["code"]) == (412, "multiple-matches")
 
 
+async def test_conditional_create_by_the_url(client: httpx.AsyncClient) -> None:
+    answers = [await client.post("Patient", params=where("1"), json=patient("1")) for _ in range(2)]
+    assert [a.status_code for a in answers] == [201, 200]
+    assert (await client.post("Patient", params={"colour": "blue"}, json=patient("1"))).status_code == 400
+    assert (await client.post("Patient", params={"_format": "json"}, json=patient("1"))).status_code == 201
+
+
 async def test_conditional_create_by_many_at_once_makes_one(client: httpx.AsyncClient) -> None:
     header = {"If-None-Exist": f"identifier={CCCD}|2"}
     answers = await asyncio.gather(*[client.post("Patient", json=patient("2"), headers=header) for _ in range(20)])
