@@ -52,11 +52,8 @@ async def create(hub: Hub, request: Request) -> Response:
     resource = await write.incoming(request)
     resource.pop("id", None)
     await write.checked(request, resource)
-    header = request.header(b"if-none-exist")
-    if header is None:
-        query = condition(hub, request, request.type, request.pairs)
-    else:
-        query = if_none_exist(hub, request, request.type, header)
+    asked, type = request.header(b"if-none-exist"), request.type
+    query = condition(hub, request, type, request.pairs) if asked is None else if_none_exist(hub, request, type, asked)
 
     async def attempt() -> Response:
         ids = await _ids(hub, request, query)
