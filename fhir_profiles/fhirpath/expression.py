@@ -107,13 +107,21 @@ def _outermost(resource: Node | None) -> Node | None:
     return at
 
 
-@lru_cache(maxsize=4096)
+# Clients send expressions too: what is kept of them is small and little.
+CACHED_LENGTH = 300
+
+
 def compile_(expression: str, *, context_type: str | None = None, strict: bool = False) -> Expression:
     """Compile an expression; FHIRPathError `syntax`, `semantic` or `limit` if it is none.
 
     `context_type` is the type of what it will be given where that is not a resource. `strict` also refuses what can never find
-    anything on that type, such as `Patient.nmae`.
+    anything on that type, such as `Patient.nmae`. Short expressions are compiled once; keep long ones where you use them.
     """
+    make = _cached if len(expression) <= CACHED_LENGTH else _compiled
+    return make(expression, context_type, strict)
+
+
+def _compiled(expression: str, context_type: str | None, strict: bool) -> Expression:
     try:
         tree = parse(expression)
         if strict and context_type is not None:
@@ -121,3 +129,6 @@ def compile_(expression: str, *, context_type: str | None = None, strict: bool =
         return Expression(expression, tree, compiled(tree), context_type)
     except RecursionError:
         raise limit("the expression is nested too deep") from None
+
+
+_cached = lru_cache(maxsize=2048)(_compiled)

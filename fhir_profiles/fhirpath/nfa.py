@@ -80,6 +80,8 @@ class _Builder:
             self.link(at, out)
             return at, out
         if code is op.SUBPATTERN:
+            if argument[1] or argument[2]:
+                raise Unsupported("a flag within it")
             return self.sequence(argument[-1])
         if code is op.BRANCH:
             begin, end = self.state(_EPSILON), self.state(_EPSILON)

@@ -15,6 +15,8 @@ IMPLICIT = {
     "boolean": "Boolean", "integer": "Integer", "unsignedInt": "Integer", "positiveInt": "Integer", "decimal": "Decimal",
     "date": "Date", "dateTime": "DateTime", "instant": "DateTime", "time": "Time",
 }  # fmt: skip
+# JSON may say 1e999999999, with which no arithmetic ends: such a number is an element without a FHIRPath value.
+MAX_EXPONENT = 400
 UCUM = "http://unitsofmeasure.org"
 
 
@@ -93,7 +95,8 @@ def _take(node: Node, value: dict[str, Any], step: types.Step, out: list[Any]) -
     if found.__class__ is list:
         if primitive:
             beside = ext if ext.__class__ is list else ()
-            for i, x in enumerate(found):
+            for i in range(max(len(found), len(beside))):
+                x = found[i] if i < len(found) else None
                 e = beside[i] if i < len(beside) else None
                 if x is not None or e is not None:
                     out.append(Node(x, type_name, e, node, json, i))
@@ -135,7 +138,8 @@ def system(item: Any) -> Any:
             return temporal(value, wanted) or value  # type: ignore[arg-type]
         return value
     if kind is Number:
-        return value.as_decimal()
+        number = value.as_decimal()
+        return number if abs(number.adjusted()) < MAX_EXPONENT else item
     if kind is int and type_name not in _INTEGERS:
         return Decimal(value)
     if value is None:
@@ -150,6 +154,8 @@ def quantity(value: dict[str, Any], otherwise: Any) -> Any:
         return otherwise
     code, unit = value.get("code"), value.get("unit")
     number = amount.as_decimal() if isinstance(amount, Number) else Decimal(amount)
+    if abs(number.adjusted()) >= MAX_EXPONENT:
+        return otherwise
     if value.get("system") == UCUM and isinstance(code, str):
         # R4 fhirpath.html: a and mo are read as the calendar's year and month.
         word = {"a": "year", "mo": "month"}.get(code)

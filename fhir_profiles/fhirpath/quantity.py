@@ -70,7 +70,7 @@ def canonical(q: Quantity) -> tuple[Fraction, str] | None:
         if q.unit in ("year", "month"):
             return Fraction(q.value) * (12 if q.unit == "year" else 1), "{month}"
         return Fraction(q.value) * _SECONDS[q.unit], "s"
-    # A decimal may be sent as 1e999999999, which has no exact fraction that fits in memory.
+    # exp() and power() reach 1e999999, whose exact fraction is of no use and long in the making.
     found = _canonical(q.unit) if q.value.is_finite() and abs(q.value.adjusted()) < 400 else None
     if found is None:
         return None

@@ -21,7 +21,8 @@ MAX_PATTERN = 2_000
 # Ways tried a second: about 10 million; this is at most 0.2 s.
 MAX_WAYS = 2_000_000
 
-_REPEATS = frozenset((op.MAX_REPEAT, op.MIN_REPEAT, getattr(op, "POSSESSIVE_REPEAT", op.MAX_REPEAT)))
+_ATOMIC = op.ATOMIC_GROUP
+_REPEATS = frozenset((op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT))
 
 
 def _ways(tree: Any, n: int) -> float:
@@ -40,6 +41,8 @@ def _ways(tree: Any, n: int) -> float:
             total *= sum(_ways(b, n) for b in argument[1])
         elif code is op.SUBPATTERN:
             total *= _ways(argument[-1], n)
+        elif code is _ATOMIC:
+            total *= _ways(argument, n)
         elif code in (op.ASSERT, op.ASSERT_NOT):
             total *= _ways(argument[1], n)
         elif code is op.GROUPREF_EXISTS:
@@ -49,7 +52,7 @@ def _ways(tree: Any, n: int) -> float:
     return total
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _parsed(pattern: str, flags: str) -> tuple["re.Pattern[str]", Any]:
     if len(pattern) > MAX_PATTERN:
         raise limit(f"a regular expression of more than {MAX_PATTERN} characters")
@@ -72,7 +75,7 @@ def _affordable(tree: Any, text: str) -> bool:
     return _ways(tree, n) * (n + 1) <= MAX_WAYS
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def matcher(pattern: str, flags: str = "") -> Callable[[str], bool]:
     """Whether a part of a text matches (N1: partial; `^` and `$` bind it to the whole)."""
     compiled, tree = _parsed(pattern, flags)
@@ -88,7 +91,8 @@ def matcher(pattern: str, flags: str = "") -> Callable[[str], bool]:
             return search(text) is not None
         if not slow:
             try:
-                slow.append(automaton(tree, "i" in flags, "m" in flags))
+                # The parsed flags, since a pattern may begin with its own: `(?i)`.
+                slow.append(automaton(tree, bool(tree.state.flags & re.IGNORECASE), bool(tree.state.flags & re.MULTILINE)))
             except Unsupported as e:
                 raise limit(f"the regular expression may take too long on this text, and {e} has no other way") from None
         return slow[0](text)
@@ -96,7 +100,7 @@ def matcher(pattern: str, flags: str = "") -> Callable[[str], bool]:
     return run
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def replacer(pattern: str, flags: str = "") -> Callable[[str, str], str]:
     """Replaces what matches; `$1` or `\\1` in the substitution is a group."""
     compiled, tree = _parsed(pattern, flags)

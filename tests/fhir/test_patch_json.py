@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from health_hub.fhir.json import dumps, loads
 from health_hub.fhir.outcome import FhirError
-from health_hub.fhir.patch import json_patch, merge_patch
+from health_hub.fhir.patch import json_patch, merge_patch, without_empty
 from health_hub.fhir.patch.tree import equal
 
 # RFC 6902 appendix A and section 4: (what, document, operations, result).
@@ -107,6 +107,12 @@ def test_numbers_compare_by_value_and_keep_their_text() -> None:
     document = loads(b'{"value":1.00,"other":1.50}')
     after = json_patch(document, loads(b'[{"op":"test","path":"/value","value":1},{"op":"add","path":"/third","value":2.500}]'))
     assert dumps(after) == b'{"value":1.00,"other":1.50,"third":2.500}'
+
+
+def test_what_a_patch_empties_can_be_taken_away() -> None:
+    after = json_patch({"name": [{"given": ["a"]}], "active": False, "x": 0}, [{"op": "remove", "path": "/name/0/given/0"}])
+    assert after == {"name": [{"given": []}], "active": False, "x": 0}
+    assert without_empty(after) == {"active": False, "x": 0}
 
 
 def test_the_patch_shares_nothing_with_the_result() -> None:

@@ -160,6 +160,8 @@ def test_numbers_beyond_sense_are_empty() -> None:
     observation = loads(
         b'{"resourceType":"Observation","valueQuantity":{"value":1e999999999,"system":"http://unitsofmeasure.org","code":"g"}}'
     )
-    assert compile_("value = 1 'mg'")(observation) == []
-    assert compile_("value.value.round(2).exists()")(observation) == [True]
-    assert compile_("value.value.truncate()")(observation) == []
+    assert compile_("value = 1 'mg'")(observation) == [False]
+    assert compile_("value.value = 1")(observation) == [False]
+    for expression in ("-value.value", "value.value + 1", "value.value.truncate()", "value.value < 1", "value.value.round(2)"):
+        with pytest.raises(FHIRPathError):
+            compile_(expression)(observation)

@@ -65,3 +65,16 @@ def test_official_patterns_match() -> None:
     path = matcher(r"^[A-Za-z][A-Za-z0-9]*(\.[a-z][A-Za-z0-9]*(\[x])?)*$")
     assert path("Observation.component.value[x]")
     assert not path("Observation..value")
+
+
+def test_flags_hold_on_both_ways() -> None:
+    slow = "a" * 50 + "!"
+    assert matcher("A", "i")("a")
+    assert not matcher("A")("a")
+    assert matcher("(?i)^(A+)+!$")(slow)
+    assert not matcher("^(A+)+!$")(slow)
+    assert matcher("^(b+)+$", "m")("a" * 50 + "!\nbb")
+    with pytest.raises(FHIRPathError):
+        matcher("((?i:A)+)+$")(slow)
+    with pytest.raises(FHIRPathError):
+        matcher("a", "x")("a")

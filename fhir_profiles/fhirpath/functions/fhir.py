@@ -187,14 +187,16 @@ def html_checks(ctx: Context, items: Items) -> Items:
     return [all(item.__class__ is not Node or item.value is None or check(item.value) is None for item in items)]
 
 
-@values("elementDefinition")
-def element_definition(ctx: Context, items: Items) -> Items:
-    return []
+def _needs_profile(name: str, arguments: int) -> None:
+    @values(name, arguments)
+    def run(ctx: Context, items: Items, *args: Items) -> Items:
+        if not items:
+            return []
+        raise execution(f"{name}() needs a profile's snapshot, and none is at hand")
 
 
-@values("slice", 2)
-def slice_(ctx: Context, items: Items, structure: Items, name: Items) -> Items:
-    return []
+_needs_profile("elementDefinition", 0)
+_needs_profile("slice", 2)
 
 
 @values("checkModifiers", 0, 20)

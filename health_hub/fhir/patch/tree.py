@@ -30,6 +30,16 @@ class Budget:
         return value
 
 
+def without_empty(value: Any) -> Any:
+    """The value without empty objects and arrays, which FHIR's JSON does not have: taking the last name away leaves `"name": []`."""
+    if value.__class__ is dict:
+        pairs = ((k, without_empty(v)) for k, v in value.items())
+        return {k: v for k, v in pairs if v not in ({}, [])}
+    if value.__class__ is list:
+        return [v for v in map(without_empty, value) if v not in ({}, [])]
+    return value
+
+
 def equal(a: Any, b: Any) -> bool:
     """Equality of JSON values: numbers by what they are worth, true is not 1 (RFC 6902, 4.6)."""
     if a.__class__ is dict or b.__class__ is dict:
