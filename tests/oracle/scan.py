@@ -363,6 +363,9 @@ def _numeric(prefix: str, v: Decimal, s_low: Decimal, s_high: Decimal, low: Deci
         return inside == (prefix == "eq")
     if prefix == "ap":
         return low <= s_high and high >= s_low
+    # A range that ends at the very number has a value that is equal to it.
+    if prefix in ("ge", "le"):
+        return high >= v if prefix == "ge" else low <= v
     return _compare(prefix, low, high, v, v)
 
 
