@@ -7,6 +7,7 @@ from typing import Any
 import health_hub
 from fhir_profiles import tables
 from fhir_profiles.tables import SearchParam
+from health_hub.fhir.index.params import on_change, params
 from health_hub.fhir.json import dumps
 from health_hub.fhir.outcome import bad_request
 from health_hub.fhir.search.path import Unknown, searchable
@@ -33,13 +34,20 @@ async def metadata(hub: Hub, request: Request) -> Response:
     return Response(200, json=_statement(hub, request.base))
 
 
-_made: dict[tuple[str, int], bytes] = {}
+_made: dict[tuple[str, str], bytes] = {}
+
+
+def _forget() -> None:
+    _made.clear()
+    _pointing.cache_clear()
+
+
+on_change(_forget)
 
 
 def _statement(hub: Hub, base: str) -> bytes:
-    """Kept for each base; a search parameter added later makes a new one."""
-    params = sum(map(len, (tables.search_params(t) for t in TYPES)))
-    key = (base, params)
+    """Kept for each base until a search parameter comes or goes."""
+    key = (base, hub.started)
     if key not in _made:
         if len(_made) > 16:
             _made.clear()
@@ -69,7 +77,7 @@ def statement(hub: Hub, base: str) -> dict[str, Any]:
                 "security": hub.security,
                 "resource": [_resource(hub, name) for name in sorted(TYPES)],
                 "interaction": [{"code": code} for code in SYSTEM],
-                "searchParam": [_param(p) for code, p in sorted(tables.search_params("Basic").items())
+                "searchParam": [_param(p) for code, p in sorted(params("Basic").items())
                                 if set(p.base) & {"Resource", "DomainResource"} and _served(p)],
                 "compartment": [f"{_CORE}CompartmentDefinition/{name.lower()}" for name in tables.compartments()],
             }
@@ -79,7 +87,7 @@ def statement(hub: Hub, base: str) -> dict[str, Any]:
 
 
 def _resource(hub: Hub, name: str) -> dict[str, Any]:
-    params = [p for code, p in sorted(tables.search_params(name).items()) if _served(p)]
+    served = [p for code, p in sorted(params(name).items()) if _served(p)]
     out: dict[str, Any] = {
         "type": name,
         "profile": f"{_CORE}StructureDefinition/{name}",
@@ -92,12 +100,12 @@ def _resource(hub: Hub, name: str) -> dict[str, Any]:
         "conditionalUpdate": True,
         "conditionalDelete": hub.settings.conditional_delete,
         "referencePolicy": ["literal", "logical"],
-        "searchInclude": ["*", *(f"{name}:{p.code}" for p in params if p.type == "reference")],
+        "searchInclude": ["*", *(f"{name}:{p.code}" for p in served if p.type == "reference")],
     }
     reverse = _pointing().get(name, []) + _pointing().get("", [])
     if reverse:
         out["searchRevInclude"] = sorted(set(reverse))
-    out["searchParam"] = [_param(p) for p in params]
+    out["searchParam"] = [_param(p) for p in served]
     return out | _operations("type", name)
 
 
@@ -106,7 +114,7 @@ def _pointing() -> dict[str, list[str]]:
     """The reference parameters that may point to each type; under "" those that may point to any."""
     found: dict[str, list[str]] = defaultdict(list)
     for source in sorted(TYPES):
-        for code, param in tables.search_params(source).items():
+        for code, param in params(source).items():
             if param.type == "reference" and _served(param):
                 for target in param.targets or ("",):
                     found[target].append(f"{source}:{code}")

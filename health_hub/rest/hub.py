@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from health_hub.fhir.search.parse import parse
+from health_hub.fhir.index.params import by_url, on_change, params
+from health_hub.fhir.search.parse import forget, parse
 from health_hub.fhir.search.query import Query
 from health_hub.rest.request import Request
 from health_hub.rest.respond import Response
@@ -13,6 +14,9 @@ from health_hub.settings import Settings
 from health_hub.store.model import Filter
 from health_hub.store.store import Store
 from health_hub.store.view import View
+
+# A search parameter that comes or goes changes what names mean.
+on_change(forget)
 
 Interaction = Callable[["Hub", Request], Awaitable[Response]]
 
@@ -48,7 +52,17 @@ class Hub:
         compartment: tuple[str, str] | None = None,
     ) -> Query:
         """A search as data, read with this hub's zone, limits and search parameters."""
-        return parse(types, pairs, strict=strict, zone=self.zone, base=base, compartment=compartment, max_count=self.settings.count_max)
+        return parse(
+            types,
+            pairs,
+            strict=strict,
+            zone=self.zone,
+            base=base,
+            lookup=params,
+            by_url=by_url,
+            compartment=compartment,
+            max_count=self.settings.count_max,
+        )
 
     def now(self) -> str:
         """This moment as an instant in the hub's zone."""
