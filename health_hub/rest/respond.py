@@ -154,9 +154,10 @@ async def send_response(request: Request, response: Response, send: Send, *, gzi
     if gzip_min and len(body) >= gzip_min and b"gzip" in request.headers.get(b"accept-encoding", b"") and _compressible(content_type):
         body = await (asyncio.to_thread(_gzip, body, gzip_level) if len(body) > _THREAD_FROM else _now(body, gzip_level))
         headers.append((b"content-encoding", b"gzip"))
-    if response.status not in (204, 304):
+    status = 200 if body and response.status == 204 else response.status  # a delete that was asked for an OperationOutcome
+    if status not in (204, 304):
         headers.append((b"content-length", b"%d" % len(body)))
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else body})
 
 

@@ -107,6 +107,12 @@ async def test_if_modified_since(client: httpx.AsyncClient) -> None:
     assert (await client.get(url, headers={"If-Modified-Since": at, "If-None-Match": 'W/"9"'})).status_code == 200
 
 
+async def test_delete_with_an_outcome(client: httpx.AsyncClient) -> None:
+    made = await create(client)
+    response = await client.delete(f"Patient/{made['id']}", headers={"Prefer": "return=OperationOutcome"})
+    assert (response.status_code, response.json()["resourceType"]) == (200, "OperationOutcome")
+
+
 async def test_update_as_create_then_update(client: httpx.AsyncClient) -> None:
     first = await client.put("Patient/a.b-1", json=PATIENT | {"id": "a.b-1"})
     assert (first.status_code, first.headers["location"]) == (201, "http://hub.test/fhir/Patient/a.b-1/_history/1")
