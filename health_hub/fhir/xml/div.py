@@ -8,9 +8,9 @@ from xml.parsers import expat  # entities and DTDs are refused below
 from health_hub.fhir.xml.layout import MAX_DEPTH, XHTML
 from health_hub.fhir.xml.text import attribute, character_data
 
-_OWN_NAMESPACE = re.compile(rf"""<div(?=\s)[^>]*?\sxmlns\s*=\s*(?:"{XHTML}"|'{XHTML}')""")
-# A name with a prefix: its namespace may have been declared outside.
-_PREFIX = re.compile(r"</?[^\s/>:<]+:|\s[A-Za-z_][\w.-]*:[\w.-]+\s*=")
+_OWN_NAMESPACE = re.compile(rf"""<div(?=\s)(?:[^>"']|"[^"]*"|'[^']*')*?\sxmlns\s*=\s*(?:"{XHTML}"|'{XHTML}')""")
+# Perhaps a name with a prefix, whose namespace may have been declared outside.
+_PREFIX = re.compile(r"</?[^\s/>:<]+:|\s(?!xml:)[A-Za-z_][\w.-]*:[\w.-]+\s*=")
 _ENTITY = re.compile(r"&([A-Za-z][A-Za-z0-9]{1,31});")
 _XML_ENTITIES = frozenset(("amp", "lt", "gt", "quot", "apos"))
 _VOID = frozenset(("br", "hr", "img", "col"))
@@ -18,7 +18,14 @@ _VOID = frozenset(("br", "hr", "img", "col"))
 
 def stands_alone(text: str) -> bool:
     """Whether this slice of a document means the same on its own."""
-    return _OWN_NAMESPACE.match(text) is not None and not _PREFIX.search(text)
+    if not _OWN_NAMESPACE.match(text):
+        return False
+    if _PREFIX.search(text):
+        try:
+            _run(_parser(" "), text)
+        except ValueError:
+            return False
+    return True
 
 
 def rewrite(text: str, namespaces: dict[str, str]) -> str:
@@ -79,6 +86,8 @@ def rewrite(text: str, namespaces: dict[str, str]) -> str:
 def embed(text: str) -> str:
     """A `div` of the JSON form, fit to stand inside FHIR XML. ValueError if it is not one well-formed element."""
     text = text.strip()
+    if text.startswith("<?") and "?>" in text:
+        text = text[text.index("?>") + 2 :].lstrip()
     if "&" in text:  # HTML's own entities need a DTD, which FHIR forbids
         text = _ENTITY.sub(lambda m: m[0] if m[1] in _XML_ENTITIES else html.unescape(m[0]), text)
     depth = 0
@@ -98,12 +107,10 @@ def embed(text: str) -> str:
     parser = _parser(" ")
     parser.StartElementHandler, parser.EndElementHandler = start, end
     _run(parser, text)
-    if root == "div":
+    if root == "div" and text.startswith("<div"):
         return re.sub(r"<div\b", f'<div xmlns="{XHTML}"', text, count=1)
     if root != f"{XHTML} div":
         raise ValueError("it is no XHTML div")
-    if text.startswith("<?"):
-        text = text[text.index("?>") + 2 :].lstrip()
     return text
 
 

@@ -21,6 +21,7 @@ _INTEGER = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,18})")
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]{0,99})(?:\.[0-9]{1,100})?(?:[eE][+-]?[0-9]{1,9})?")
 _ENCODINGS = frozenset(("utf-8", "utf8", "us-ascii", "ascii"))
 _ROOTS = {f"{FHIR} {name}": name for name in tables.RESOURCE_TYPES}
+_WHITE = " \t\r\n"  # XML's white space, which a no-break space is not
 _NO_CHILDREN: dict[str, Child] = {}
 _WRAPPED = Child("", 0, "resource", "Resource", False)
 
@@ -246,7 +247,7 @@ class _Reader:
         value = None
         if text is not None:
             kind = child.type
-            value = text if kind in SPACED else _CONVERT[kind](text) if kind in _CONVERT else text.strip()
+            value = text if kind in SPACED else _CONVERT[kind](text) if kind in _CONVERT else text.strip(_WHITE)
             if value is None or value == "":
                 self.problem(f"{text[:60]!r} is no {kind}" if text else "the value is empty", f"f:{name}", "value")
                 value = None
@@ -323,8 +324,9 @@ class _Reader:
     # --- what is not read as elements: text, foreign elements, XHTML ---------------------------------------------------
 
     def data_outside(self, text: str) -> None:
-        if text.strip():
-            self.problem(f"the text {text.strip()[:40]!r} does not belong here")
+        text = text.strip(_WHITE)
+        if text:
+            self.problem(f"the text {text[:40]!r} does not belong here")
 
     def skip(self) -> None:
         """Leaves out the element that has just begun."""
@@ -358,9 +360,10 @@ class _Reader:
 
     def end_div(self) -> None:
         frame = self.stack.pop()
-        # At `</div>`, or at the start itself of `<div/>`; no attribute value may hide a > in an end tag.
-        at = self.parser.CurrentByteIndex
-        stop = self.data.index(b">", at) + 1 if at != self.div_at else self.empty_div_end(at)
+        tag = _START_TAG.match(self.data, self.div_at)
+        assert tag is not None  # expat has read it
+        # At `</div>` otherwise; an end tag has no attributes to hide a > in.
+        stop = tag.end() if tag[0].endswith(b"/>") else self.data.index(b">", self.parser.CurrentByteIndex) + 1
         text = self.data[self.div_at : stop].decode()
         if not stands_alone(text):
             try:
@@ -369,13 +372,8 @@ class _Reader:
                 self.problem(str(e), "h:div")
         frame.parent.setdefault("div", text)
 
-    def empty_div_end(self, at: int) -> int:
-        found = _EMPTY_TAG.match(self.data, at)
-        assert found is not None  # expat has read it
-        return found.end()
 
-
-_EMPTY_TAG = re.compile(rb"""<(?:[^>"']|"[^"]*"|'[^']*')*/>""")
+_START_TAG = re.compile(rb"""<(?:[^>"']++|"[^"]*+"|'[^']*+')*+>""")
 _EXTENSION = tags("Element")
 
 
@@ -389,16 +387,16 @@ def _pad(target: dict[str, Any], names: list[str]) -> None:
 
 
 def _boolean(text: str) -> bool | None:
-    return {"true": True, "false": False}.get(text.strip())
+    return {"true": True, "false": False}.get(text.strip(_WHITE))
 
 
 def _integer(text: str) -> int | None:
-    text = text.strip()
+    text = text.strip(_WHITE)
     return int(text) if _INTEGER.fullmatch(text) else None
 
 
 def _decimal(text: str) -> Any:
-    text = text.strip()
+    text = text.strip(_WHITE)
     return number(text) if _DECIMAL.fullmatch(text) else None
 
 
