@@ -1,0 +1,70 @@
+"""From a resource to its rows."""
+
+from typing import Any
+
+from fhir_profiles import tables
+from fhir_profiles.fhirpath import FHIRPathError
+from health_hub.fhir.index.emit import Sink
+from health_hub.fhir.index.fulltext import word_keys
+from health_hub.fhir.index.model import LARGEST, SMALLEST, Rows
+from health_hub.fhir.index.program import program
+from health_hub.fhir.index.repair import repaired
+
+_BOTH = SMALLEST | LARGEST
+# What wrongly shaped content does to code that trusts it.
+_WRONG = (AttributeError, TypeError, ValueError, KeyError, IndexError, ArithmeticError)
+
+
+def extract(resource: dict[str, Any]) -> Rows:
+    """Everything search needs to know of a resource. What is invalid in it is left out."""
+    name = resource.get("resourceType")
+    if not isinstance(name, str) or not tables.is_resource_type(name):
+        return Rows()
+    try:
+        sink = _run(resource, name)
+    except _WRONG:
+        sink = _run(repaired(resource, name), name)
+    return Rows(
+        sorted(set(sink.keys)),
+        _marked(sink.dates, 2) if sink.dates else [],
+        _marked(sink.numbers, 2) if sink.numbers else [],
+        _marked(sink.quantities, 2) if sink.quantities else [],
+        _marked(list(sink.strings), 1) if sink.strings else [],
+        sink.positions,
+    )
+
+
+def _run(resource: dict[str, Any], name: str) -> Sink:
+    sink = Sink(resource)
+    made = program(name)
+    made.fast(resource, sink)
+    for write in made.slow:
+        try:
+            write(resource, sink)
+        except (FHIRPathError, *_WRONG):
+            # A parameter that someone added fails on this resource: the others are not to suffer.
+            continue
+    sink.keys += word_keys(resource)
+    return sink
+
+
+def _marked(rows: list[Any], high: int) -> list[Any]:
+    """The rows with SMALLEST and LARGEST set, once for each p; `high` is where the upper end stands."""
+    if len(rows) == 1:
+        row = rows[0]
+        return [(*row[:-1], row[-1] | _BOTH)]
+    rows = list(dict.fromkeys(rows))
+    smallest: dict[int, Any] = {}
+    largest: dict[int, Any] = {}
+    for row in rows:
+        p = row[0]
+        if p not in smallest:
+            smallest[p] = largest[p] = row
+        else:
+            if row[1:] < smallest[p][1:]:
+                smallest[p] = row
+            if (row[high], row) > (largest[p][high], largest[p]):
+                largest[p] = row
+    return sorted(
+        (*row[:-1], row[-1] | (SMALLEST if row is smallest[row[0]] else 0) | (LARGEST if row is largest[row[0]] else 0)) for row in rows
+    )

@@ -1,0 +1,117 @@
+"""The search parameters of a type: those of R4 and those added at run time."""
+
+import hashlib
+from collections.abc import Callable
+from functools import cache
+
+from fhir_profiles import tables
+from fhir_profiles.fhirpath import Expression, FHIRPathError, compile_
+from fhir_profiles.tables import SearchParam
+from health_hub.fhir.index import settings
+from health_hub.fhir.index.path import Branch, Unsupported, branches
+from health_hub.fhir.outcome import FhirError, Issue
+
+# Raise it when extraction gives other rows for the same definitions: databases then ask for a reindex.
+EXTRACTION = 1
+
+# Steps that the FHIRPath of an added parameter may take on one resource; R4's own take none.
+STEPS = 50_000
+
+_custom: dict[str, SearchParam] = {}
+_on_change: list[Callable[[], None]] = []
+
+
+def on_change(forget: Callable[[], None]) -> None:
+    """Have `forget` called when parameters come or go."""
+    _on_change.append(forget)
+
+
+def _changed() -> None:
+    params.cache_clear()
+    by_url.cache_clear()
+    for forget in _on_change:
+        forget()
+
+
+def add(param: SearchParam) -> None:
+    """Index a further parameter from now on. FhirError 422 if it cannot be: unknown base, code taken by R4, expression not FHIRPath."""
+    if param == tables.search_param_by_url(param.url):
+        return
+    issues = _problems(param)
+    if issues:
+        raise FhirError(422, issues)
+    _custom[param.url] = param
+    _changed()
+
+
+def remove(param: SearchParam) -> None:
+    """Forget an added parameter."""
+    if _custom.pop(param.url, None):
+        _changed()
+
+
+def added() -> tuple[SearchParam, ...]:
+    return tuple(_custom[url] for url in sorted(_custom))
+
+
+def _problems(param: SearchParam) -> list[Issue]:
+    found = []
+    if not param.base:
+        found.append(Issue("required", "a search parameter needs a base", ("SearchParameter.base",)))
+    for base in param.base:
+        if not (tables.is_resource_type(base) or base in ("Resource", "DomainResource")):
+            found.append(Issue("value", f"{base} is no resource type", ("SearchParameter.base",)))
+            continue
+        types = [t for t in tables.RESOURCE_TYPES if tables.is_a(t, base)]
+        for name in types:
+            other = params(name).get(param.code)
+            if other and other.url != param.url:
+                found.append(Issue("duplicate", f"{name} has a parameter {param.code} already: {other.url}", ("SearchParameter.code",)))
+                break
+    if not param.expression:
+        found.append(Issue("required", "a search parameter needs an expression", ("SearchParameter.expression",)))
+    for at, expression in enumerate((param.expression, *(e for _, e in param.components))):
+        try:
+            if expression:
+                compile_(expression)
+        except FHIRPathError as e:
+            where = f"SearchParameter.component[{at - 1}].expression" if at else "SearchParameter.expression"
+            found.append(Issue("invalid", f"the expression is no FHIRPath: {e}", (where,)))
+    for at, (url, _) in enumerate(param.components):
+        if by_url(url) is None:
+            found.append(Issue("not-found", f"{url} is no known search parameter", (f"SearchParameter.component[{at}].definition",)))
+    if param.type == "composite" and not param.components:
+        found.append(Issue("required", "a composite parameter needs components", ("SearchParameter.component",)))
+    return found
+
+
+@cache
+def params(resource_type: str) -> dict[str, SearchParam]:
+    """Every parameter of a type by code."""
+    found = dict(tables.search_params(resource_type))
+    for param in _custom.values():
+        if any(tables.is_a(resource_type, base) for base in param.base):
+            found[param.code] = param
+    return found
+
+
+@cache
+def by_url(url: str) -> SearchParam | None:
+    return _custom.get(url) or tables.search_param_by_url(url)
+
+
+def ways(param: SearchParam, resource_type: str) -> tuple[Branch, ...] | Expression:
+    """How to find the values of a parameter: branches of the dialect, or FHIRPath for what the dialect cannot say."""
+    try:
+        return branches(param.expression, resource_type)
+    except Unsupported:
+        return compile_(param.expression, context_type=resource_type)
+
+
+def fingerprint(resource_type: str | None = None) -> str:
+    """Changes whenever the same resource (of this type) would be indexed otherwise."""
+    digest = hashlib.blake2b(f"{EXTRACTION} {settings.zone}".encode(), digest_size=16)
+    for name in (resource_type,) if resource_type else tables.RESOURCE_TYPES:
+        for code, param in sorted(params(name).items()):
+            digest.update(f"{name} {code} {param.url} {param.type} {param.expression} {param.targets} {param.components}\n".encode())
+    return digest.hexdigest()

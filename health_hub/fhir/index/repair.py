@@ -1,0 +1,44 @@
+"""A resource without what has not the shape its definition says: extraction of content that was never validated starts from it."""
+
+from typing import Any
+
+from fhir_profiles import tables
+from fhir_profiles.number import Number
+
+_NUMBERS = frozenset(("integer", "positiveInt", "unsignedInt", "decimal"))
+
+
+def repaired(value: dict[str, Any], name: str) -> dict[str, Any]:
+    """The well-shaped part of a value of a type; unknown elements are left out too."""
+    out: dict[str, Any] = {}
+    elements = tables.type_(name).elements
+    for key, x in value.items():
+        if key == "resourceType":
+            out[key] = x
+            continue
+        element = elements.get(key)
+        if element is None:
+            continue
+        if element.array:
+            if isinstance(x, list):
+                items = [_one(i, element.type) for i in x]
+                # Empty places keep their number, an index may count them.
+                if any(i is not None for i in items):
+                    out[key] = items if tables.type_(element.type).kind == "primitive" else [i if i is not None else {} for i in items]
+        elif (one := _one(x, element.type)) is not None:
+            out[key] = one
+    return out
+
+
+def _one(x: Any, name: str) -> Any:
+    if name == "Resource":
+        inner = x.get("resourceType") if isinstance(x, dict) else None
+        return repaired(x, inner) if isinstance(inner, str) and tables.is_resource_type(inner) else None
+    if tables.type_(name).kind != "primitive":
+        return repaired(x, name) if isinstance(x, dict) else None
+    if name == "boolean":
+        return x if isinstance(x, bool) else None
+    if name in _NUMBERS:
+        return x if isinstance(x, int | Number) and not isinstance(x, bool) else None
+    # An empty text is no value, and what is no Unicode text has no hash that search could ask for.
+    return x if isinstance(x, str) and x and x.isprintable() | (not any("\ud800" <= c <= "\udfff" for c in x)) else None
