@@ -5,7 +5,7 @@
 
 KEYS  (Rows.keys)
     every resource            parameter(type, "_type") ^ value("p", "")
-    a parameter with a value  p ^ value("p", "")   every Direct; :missing. Of a Restricted: any of p ^ value("T", type). Of a composite: its parts
+    a parameter with a value  p ^ value("p", "")   every Direct, for :missing; Restricted: p ^ value("T", type) of any target
     token                     p ^ value(form, text) of `forms.token(system, code, folded=plan.folded)`:
         Coding, CodeableConcept   c; t and s with a system, n without
         Identifier                the same of system and value, and o `system|code|value` for every coding of its type (forms.of_type)
@@ -13,28 +13,28 @@ KEYS  (Rows.keys)
         boolean                   c `true`; t with http://terminology.hl7.org/CodeSystem/special-values
         ContactPoint              c; t with `use` (R4's table) and with `system` (what clients send), n if it has neither
         string, uri, id, ...      c and n
-      folded (Direct.folded): parameters of nothing but Coding, CodeableConcept, code, boolean and ContactPoint compare without case ("when in
-      doubt, servers SHOULD treat tokens in a case-insensitive manner"); those that meet an Identifier, string, uri or id compare exactly,
-      because a conditional update must not take MRN `aB1` for `Ab1`.
+      folded (Direct.folded): parameters of nothing but Coding, CodeableConcept, code, boolean and ContactPoint compare without case
+      ("when in doubt, servers SHOULD treat tokens in a case-insensitive manner"); those that meet an Identifier, string, uri or id
+      compare exactly, because a conditional update must not take MRN `aB1` for `Ab1`.
     reference                 p ^ reference("Type/id")  of a local reference, also of one to a version or with the own base URL (set_base)
                               p ^ reference(url)        of any other URL, urn: too; of a canonical without its version
                               p ^ value("v", "url|version")  of a canonical with a version
-                              p ^ value("T", type)      the type it points to, if Direct.typed: from URL, Reference.type or contained resource
+                              p ^ value("T", type)      the type it points to, if Direct.typed: from URL, Reference.type or contained
                               nothing but present and T for `#contained`. A resource (Bundle?composition) counts as the reference `Type/id`.
         :identifier           p' ^ token forms, p' = parameter(type, code + ":identifier"), not folded
     uri                       p ^ value("u", uri), whole; of a canonical without its version, and p ^ value("v", "url|version")  (forms.uri)
     string :exact             p ^ value("e", keys.exact(text)), of every string, part of a HumanName or part of an Address
-    composite, only keys      p ^ value("x", text), text = form1 + text1 + "$" + form2 + text2 ... (forms.composite), every combination of the
-                              token forms of its parts; a reference part is "r" + target, a uri part "u" + uri
+    composite, only keys      p ^ value("x", text), text = form1 + text1 + "$" + form2 + text2 ... (forms.composite), every combination of
+                              the token forms of its parts; a reference part is "r" + target, a uri part "u" + uri
     compartments              parameter(type, "_compartment") ^ reference("Patient/x")  also Encounter, Practitioner, RelatedPerson, Device
                               from the CompartmentDefinitions; a resource is in its own compartment
-    _text, _content           parameter(type, "_text") ^ value("w", word): words of the narrative; parameter(type, "_content") ^ value("w", word):
-                              words of all other string, markdown and contained narrative values that are not in the narrative.
+    _text, _content           parameter(type, "_text") ^ value("w", word): words of the narrative;
+                              parameter(type, "_content") ^ value("w", word): words of all other string, markdown and contained narrative values that are not in the narrative.
                               `words(text)` splits. At most WORDS each.
     _tag _security _profile _source   like any token and uri parameter, under the resource's type
     _id _lastUpdated _type    columns; no keys
 
-ORDERED ROWS  bit 0 of flags (SMALLEST): the row an ascending sort goes by, one for each p in a resource; bit 1 (LARGEST): the descending one.
+ORDERED ROWS  bit 0 of flags (SMALLEST): the row an ascending sort goes by, one for each p in a resource; bit 1 (LARGEST): the descending.
     Smallest by `low` (text for strings), largest by `high`.
     dates       (p, low, high, flags)  microseconds since 1970 UTC, both inclusive; open ends of a Period are MICROSECOND_MIN and
                 MICROSECOND_MAX of search.query. A Timing is its outer limits. Dates without offset are in the zone of `set_zone`.
@@ -57,13 +57,13 @@ PLANS  `plan(type, code)`, or `plan_of(type, search_param)`; KeyError for a para
     Union       (of): any of them: combo-code is code or component-code. A sort takes the smallest SMALLEST or largest LARGEST row.
     Composite   rooted: AND of parts on one resource, each by its own plan; for a part with `apart`, rows with the flag APART do not count.
                 not rooted, no ordered part (every part token, reference or uri): the x keys above.
-                not rooted, ordered parts (date, number, quantity, string): side rows with p' = p ^ value("x", text) ^ k; text is that of the
+                not rooted, ordered parts (date, number, quantity, string): side rows with p' = p ^ value("x", text) ^ k; text is of the
                     exact parts, "" if there are none; k is 0 for the first ordered part, 1 for the next, ...
-                one ordered part: an ordinary test of p'. Several: rows of p', p' ^ 1, ... of one element have one ordinal, `flags >> ORDINAL`.
+                one ordered part: an ordinary test of p'. Several: rows of p', p' ^ 1, ... of one element share the ordinal `flags >> ORDINAL`.
     Column, Words, Age, Elsewhere   see their docstrings in model.py.
 
-Added parameters: `add(search_param)` and `remove(search_param)` at run time; `fingerprint()` changes with the definitions, so the store knows
-when to reindex. `references(resource, param)` are the targets for _include, `all_references(resource)` every reference anywhere in it.
+Added parameters: `add(search_param)` and `remove(search_param)` at run time; `fingerprint()` changes with the definitions, so the store
+knows when to reindex. `references(resource, param)` are the targets for _include, `all_references(resource)` every reference anywhere in it.
 What is invalid in a resource is left out, never an error: the validator has spoken before.
 """
 
