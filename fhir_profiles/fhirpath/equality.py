@@ -274,7 +274,7 @@ def _key(ctx: Context, value: Any) -> tuple[Any, bool]:
     if kind is str:
         return value, True
     if kind in (int, Decimal):
-        return (int, Decimal(value)), True
+        return (int, value), True  # 1 and 1.0 are equal and hash alike
     if kind is bool:
         return (bool, value), True
     if kind is Node:

@@ -217,6 +217,16 @@ THREE = [{"system": s} for s in "abc"]
             [operation("add", "Patient", name="birthDate", value={"valueDate": "1920", "_valueDate": {"id": "x"}})],
             patient(birthDate="1920", _birthDate={"id": "x"}),
         ),
+        (
+            patient(name=[{"given": ["a", "b"], "_given": [None, {"extension": [{"url": "u"}]}]}]),
+            [operation("insert", "Patient.name.given.extension", value={"part": [{"name": "url", "valueUri": "v"}]}, index=1)],
+            patient(name=[{"given": ["a", "b"], "_given": [None, {"extension": [{"url": "u"}, {"url": "v"}]}]}]),
+        ),
+        (
+            patient(_birthDate={"extension": [{"url": "u", "valueCode": "c"}]}),
+            [operation("add", "Patient.birthDate.extension.value", name="id", value={"valueString": "x"})],
+            patient(_birthDate={"extension": [{"url": "u", "valueCode": "c", "_valueCode": {"id": "x"}}]}),
+        ),
         # Contained resources are part of the resource
         (
             patient(contained=[{"resourceType": "Organization", "id": "o"}], managingOrganization={"reference": "#o"}),

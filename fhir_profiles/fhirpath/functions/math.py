@@ -27,6 +27,14 @@ def number(items: Items, what: str) -> Any:
     raise execution(f"{what} takes a number")
 
 
+def plain(items: Items, what: str) -> Any:
+    """The one item as int or Decimal; None if there is none."""
+    found = number(items, what)
+    if found.__class__ is Quantity:
+        raise execution(f"{what} takes a number without a unit")
+    return found
+
+
 def whole(x: Decimal) -> Items:
     """An integral decimal as an Integer; as a Decimal where it is beyond Integer; empty if it is beyond sense."""
     if not x.is_finite() or x.adjusted() > MAX_DIGITS:
@@ -83,11 +91,9 @@ def round_(ctx: Context, items: Items, places: Items | None = None) -> Items:
 def _real(name: str, function: Callable[[Decimal], Decimal]) -> None:
     @values(name)
     def run(ctx: Context, items: Items) -> Items:
-        x = number(items, f"{name}()")
+        x = plain(items, f"{name}()")
         if x is None:
             return []
-        if x.__class__ is Quantity:
-            raise execution(f"{name}() takes a number without a unit")
         return result(lambda: function(Decimal(x)))
 
 
@@ -107,7 +113,7 @@ _real("sqrt", PRECISION.sqrt)
 
 @values("log", 1)
 def log(ctx: Context, items: Items, base: Items) -> Items:
-    x, b = number(items, "log()"), number(base, "log()")
+    x, b = plain(items, "log()"), plain(base, "log()")
     if x is None or b is None:
         return []
     return result(lambda: PRECISION.divide(PRECISION.ln(Decimal(x)), PRECISION.ln(Decimal(b))).quantize(Decimal("1e-16")).normalize())
@@ -115,7 +121,7 @@ def log(ctx: Context, items: Items, base: Items) -> Items:
 
 @values("power", 1)
 def power(ctx: Context, items: Items, exponent: Items) -> Items:
-    x, e = number(items, "power()"), number(exponent, "power()")
+    x, e = plain(items, "power()"), plain(exponent, "power()")
     if x is None or e is None:
         return []
     ctx.spend(100)

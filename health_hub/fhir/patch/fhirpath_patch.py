@@ -75,7 +75,7 @@ class _Patch:
         first = found[0]
         if first.parent is None or first.index < 0:
             raise self.refused("the path finds no list")
-        parent = places.at(self.resource, first.parent.keys)
+        parent = self.parent(first)
         values, beside = places.arrays(parent, first.name)
         if len(found) != len(values) or any(n.parent is None or n.parent.keys != first.parent.keys or n.name != first.name for n in found):
             raise self.refused("the path must find a whole list, and only one")
@@ -126,7 +126,7 @@ class _Patch:
             raise self.refused(f"{node.path}.{element.name} is there already; use replace")
         else:
             ext[element.name] = given.json
-        parent = places.at(self.resource, node.parent.keys)
+        parent = self.parent(node)
         if node.index < 0:
             places.put_single(parent, node.name, node.name, node.value, ext)
         else:
@@ -162,12 +162,17 @@ class _Patch:
             above = (*above[:-2], f"_{above[-2]}", above[-1]) if isinstance(above[-1], int) else (*above[:-1], f"_{above[-1]}")
         return (*above, node.name, node.index) if node.index >= 0 else (*above, node.name)
 
+    def parent(self, node: Node) -> dict[str, Any]:
+        """The object that holds the node's property."""
+        keys = self.keys(node)
+        found: dict[str, Any] = places.at(self.resource, keys[:-2] if node.index >= 0 else keys[:-1])
+        return found
+
     def replace(self) -> None:
         node = self.single()
         if node.parent is None:
             raise self.refused("the resource itself cannot be replaced by a patch; use update")
-        keys = self.keys(node)
-        parent = places.at(self.resource, keys[:-2] if node.index >= 0 else keys[:-1])
+        parent = self.parent(node)
         definition = tables.type_(node.parent.type)
         element = definition.elements[node.name]
         if element.choice:
