@@ -52,8 +52,8 @@ class SortKey:
         column = self.name(s)
         where = f"{s}.rid = {at} AND {sql.among(s + '.p', self.ps)} AND ({s}.flags & {self.bit}) <> 0"
         if len(self.ps) > 1:
-            return f"(SELECT {'max' if self.descending else 'min'}({column}) FROM {self.table} {s} WHERE {where})"
-        return f"(SELECT {column} FROM {self.table} {s} WHERE {where} LIMIT 1)"
+            return f"(SELECT {'max' if self.descending else 'min'}({column}) FROM {sql.by_rid(self.table or '', s)} WHERE {where})"
+        return f"(SELECT {column} FROM {sql.by_rid(self.table or '', s)} WHERE {where} LIMIT 1)"
 
     def name(self, s: str) -> str:
         return f"substr({s}.v, 1, {HEAD})" if self.column == "v" else f"{s}.{self.column}"

@@ -138,8 +138,9 @@ def strings(value: StringValue, modifier: str | None) -> Tests:
 
 def below_url(url: str) -> Tests:
     """The URL itself and those that go on after it with a path segment; stored raw."""
-    base = url.rstrip("/")
-    return ((("v", "=", base),), (("v", "prefix", base + "/"),))
+    if url.endswith("/"):
+        return ((("v", "prefix", url),),)
+    return ((("v", "=", url),), (("v", "prefix", url + "/"),))
 
 
 def above_url(url: str) -> list[str]:

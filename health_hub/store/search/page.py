@@ -304,7 +304,7 @@ def _words_sql(source: Source, words: Ordered, limit: int, at: Position | None, 
     if at is not None:
         where.append(f"({value}, s.rid) > ({sql.value(at[0][0])}, {sql.value(at[1])})")
     where.append(
-        f"NOT EXISTS (SELECT 1 FROM string_key e WHERE e.rid = s.rid AND e.p = {p} AND substr(e.v, 1, {HEAD}) >= {lower} AND substr(e.v, 1, {HEAD}) < {value})"
+        f"NOT EXISTS (SELECT 1 FROM {sql.by_rid('string_key', 'e')} WHERE e.rid = s.rid AND e.p = {p} AND substr(e.v, 1, {HEAD}) >= {lower} AND substr(e.v, 1, {HEAD}) < {value})"
     )
     where.append(sql.visible("r", source.types, source.condition, "s.rid", given=words))
     if moment is not None:

@@ -71,20 +71,24 @@ async def smallest(parts: Sequence[Condition], world: "World") -> tuple[Conditio
     able = [p for p in parts if (type(p) is Keys and p.any) or (type(p) is Ordered and _ranged(p))]
     if not able:
         return None, False
-    sql = world.sql()
-    counts = []
-    for part in able:
-        if type(part) is Keys:
-            inner = f"SELECT 1 FROM key WHERE {sql.among('key', part.any)}"
-        else:
-            assert type(part) is Ordered
-            inner = f"SELECT 1 FROM {part.table} x WHERE {sql.row(part, 'x')}"
-        counts.append(f"(SELECT count(*) FROM ({inner} LIMIT {FEW + 1}))")
-    found = (await world.fetch(f"SELECT {', '.join(counts)}", sql.args))[0]
-    n, at = min((n, i) for i, n in enumerate(found))
-    return able[at], n <= FEW
+    for bound in (FEW // 10, FEW):
+        sql = world.sql()
+        counts = []
+        for part in able:
+            if type(part) is Keys:
+                inner = f"SELECT 1 FROM key WHERE {sql.among('key', part.any)}"
+            else:
+                assert type(part) is Ordered
+                inner = f"SELECT 1 FROM {part.table} x WHERE {sql.row(part, 'x')}"
+            counts.append(f"(SELECT count(*) FROM ({inner} LIMIT {bound + 1}))")
+        found = (await world.fetch(f"SELECT {', '.join(counts)}", sql.args))[0]
+        n, at = min((n, i) for i, n in enumerate(found))
+        if n <= bound:
+            return able[at], True
+    return able[at], False
 
 
 def _ranged(part: Ordered) -> bool:
-    """Whether an index is good for it; the text inside of others is not."""
-    return bool(part.tests) and all(any(op not in ("contains", "ends", "without") for _, op, _ in group) for group in part.tests)
+    """Whether an index bounds it: the text inside of others has none, numbers have none on their upper end."""
+    columns = ("low", "high") if part.table == "date_key" else ("low", "clow", "v")
+    return bool(part.tests) and all(any(c in columns and op not in ("contains", "ends") for c, op, _ in group) for group in part.tests)

@@ -138,7 +138,7 @@ class Sql:
                 return self._keys(wanted, alias, at)
             case Ordered():
                 a = self.alias()
-                return f"EXISTS (SELECT 1 FROM {c.table} {a} WHERE {a}.rid = {at} AND {self.row(c, a)})"
+                return f"EXISTS (SELECT 1 FROM {self.by_rid(c.table, a)} WHERE {a}.rid = {at} AND {self.row(c, a)})"
             case All(parts=parts):
                 return "(" + " AND ".join(self.condition(p, alias, rid) for p in parts) + ")" if parts else "(1 = 1)"
             case Any_(parts=parts):
@@ -162,7 +162,7 @@ class Sql:
             case Near(ps=ps, places=places):
                 a = self.alias()
                 near = " OR ".join(self._near(a, place) for place in places)
-                return f"EXISTS (SELECT 1 FROM position_key {a} WHERE {a}.rid = {at} AND {self.among(a + '.p', ps)} AND ({near}))"
+                return f"EXISTS (SELECT 1 FROM {self.by_rid('position_key', a)} WHERE {a}.rid = {at} AND {self.among(a + '.p', ps)} AND ({near}))"
             case RefersTo(ps=ps, target=target):
                 return self._refers_to(ps, target, alias, at)
             case ReferredBy(ps=ps, other=other):
@@ -175,6 +175,10 @@ class Sql:
             a = self.alias()
             return f"EXISTS (SELECT 1 FROM key {a} WHERE {self.among(a + '.key', wanted)} AND {a}.rid = {at})"
         return f"({alias}.keys {'@>' if len(wanted) == 1 else '&&'} {self.array(wanted)})"
+
+    def by_rid(self, table: str, a: str) -> str:
+        """FROM text for the rows of one resource. SQLite would rather take the range, having no statistics."""
+        return f"{table} {a} INDEXED BY {table}_rid" if self.sqlite else f"{table} {a}"
 
     def row(self, c: Ordered, a: str) -> str:
         """A row of the ordered table, without whose it is."""
@@ -221,9 +225,9 @@ class Sql:
     def _element(self, parts: Sequence[Ordered], at: str) -> str:
         names = [self.alias() for _ in parts]
         first = names[0]
-        tables = f"{parts[0].table} {first}"
+        tables = self.by_rid(parts[0].table, first)
         for part, a in zip(parts[1:], names[1:], strict=True):
-            tables += f" JOIN {part.table} {a} ON {a}.rid = {first}.rid AND ({a}.flags >> 4) = ({first}.flags >> 4)"
+            tables += f" {'CROSS ' if self.sqlite else ''}JOIN {self.by_rid(part.table, a)} ON {a}.rid = {first}.rid AND ({a}.flags >> 4) = ({first}.flags >> 4)"
         where = " AND ".join(self.row(part, a) for part, a in zip(parts, names, strict=True))
         return f"EXISTS (SELECT 1 FROM {tables} WHERE {first}.rid = {at} AND {where})"
 
