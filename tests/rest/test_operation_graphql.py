@@ -154,7 +154,8 @@ async def test_lists(client: httpx.AsyncClient) -> None:
     await people(client)
     assert ids((await ask(client, "{ PatientList(gender: male) { id } }"))["PatientList"]) == ["p1", "p3"]
     assert ids((await ask(client, "{ PatientList(_id: [p1, p2]) { id } }"))["PatientList"]) == ["p1", "p2"]
-    assert (await ask(client, '{ PatientList(_id: "p1,p2") { id } }')) == {"PatientList": []}
+    assert (await ask(client, '{ PatientList(name: "an,nguyen") { id } }')) == {"PatientList": []}  # a comma is a comma
+    assert len((await ask(client, '{ PatientList(name: ["an", "x"]) { id } }'))["PatientList"]) == 5
     assert ids((await ask(client, '{ x: PatientList(identifier: "http://example.org/mrn|3") { id } }'))["x"]) == ["p3"]
     assert ids((await ask(client, '{ PatientList(_filter: "gender eq male and _id eq p1") { id } }'))["PatientList"]) == ["p1"]
     assert len((await ask(client, "{ PatientList(_count: 2, _offset: 2) { id } }"))["PatientList"]) == 2

@@ -3,7 +3,6 @@
 from typing import Any
 
 from health_hub.fhir.outcome import FhirError, Issue
-from health_hub.fhir.search.parse import parse
 from health_hub.fhir.search.query import Query
 from health_hub.rest import page
 from health_hub.rest.graphql import schema
@@ -62,7 +61,7 @@ def _text(value: Any) -> str:
 
 
 def _query(run: Run, type_name: str, pairs: list[tuple[str, str]]) -> Query:
-    return parse((type_name,), pairs, strict=True, zone=run.hub.zone, base=run.request.base)
+    return run.hub.query((type_name,), pairs, strict=True, base=run.request.base)
 
 
 async def _list(run: Run, field: Field, type_name: str, focus: str | None) -> list[Output]:

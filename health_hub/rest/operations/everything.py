@@ -12,7 +12,6 @@ from fhir_profiles import tables
 from health_hub.fhir import dates, index, keys, references
 from health_hub.fhir.json import loads
 from health_hub.fhir.outcome import FhirError, Issue, bad_request
-from health_hub.fhir.search.parse import parse
 from health_hub.fhir.search.query import MICROSECOND_MAX, MICROSECOND_MIN
 from health_hub.rest import page
 from health_hub.rest.bundle.pace import Pace
@@ -85,8 +84,7 @@ async def _everything(hub: Hub, request: Request) -> Response:
         onward = page.seal(hub.store.secret, bound, Place([cursor, sorted(record.sent)[-_REMEMBERED:]]))
         links.append(("next", f"{request.base}/{path}?{text}&{page.PAGE}={onward}"))
     total = record.matches if cursor is None and place == page.FIRST else None
-    updated = hub.store.clock.text(hub.store.clock.now())
-    return Response(200, json=page.bundle("searchset", updated=updated, total=total, links=links, entries=entries), subset_done=True)
+    return Response(200, json=page.bundle("searchset", updated=hub.now(), total=total, links=links, entries=entries), subset_done=True)
 
 
 def _shown(given: Inputs) -> list[tuple[str, str]]:
@@ -125,7 +123,7 @@ class Record:
         self._base = request.base
         self._focus, self._wanted = focus, wanted
         self._members = tables.compartment(request.type).keys() | {request.type}
-        self._query = parse((), [], strict=True, zone=hub.zone, base=request.base, compartment=(request.type, request.id))
+        self._query = hub.query((), [], strict=True, base=request.base, compartment=(request.type, request.id))
         if wanted.types and wanted.types <= self._members:
             # Members of other types cannot lead to anything that is wanted.
             self._query.types = tuple(sorted(wanted.types & self._members))

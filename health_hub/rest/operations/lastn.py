@@ -9,7 +9,6 @@ from typing import Any
 from health_hub.fhir import dates
 from health_hub.fhir.json import loads
 from health_hub.fhir.outcome import FhirError, Issue, bad_request
-from health_hub.fhir.search.parse import parse
 from health_hub.fhir.search.query import MICROSECOND_MAX
 from health_hub.rest import page
 from health_hub.rest.bundle.pace import Pace
@@ -57,7 +56,7 @@ async def lastn(hub: Hub, request: Request) -> Response:
         raise bad_request("$lastn needs a patient or a subject", "required", "patient")
     if not names & _CODES:
         raise bad_request("$lastn needs a category, or a parameter with a code such as `code`", "required", "category")
-    query = parse(("Observation",), pairs, strict=request.prefer.handling == "strict", zone=hub.zone, base=request.base)
+    query = hub.query(("Observation",), pairs, strict=request.prefer.handling == "strict", base=request.base)
     # Grouping needs them all; neither order nor includes matter on the way.
     query.sort, query.includes, query.total, query.count = (), (), None, _PAGE
     groups = await _grouped(hub, request, query, most)
@@ -66,8 +65,7 @@ async def lastn(hub: Hub, request: Request) -> Response:
         b'{"fullUrl":"%b/%b","resource":%b,"search":{"mode":"match"}}' % (request.base.encode(), s.reference.encode(), s.doc or b"{}")
         for _, s in found
     ]
-    updated = hub.store.clock.text(hub.store.clock.now())
-    return Response(200, json=page.bundle("searchset", updated=updated, total=len(entries), links=(), entries=entries), subset_done=True)
+    return Response(200, json=page.bundle("searchset", updated=hub.now(), total=len(entries), links=(), entries=entries), subset_done=True)
 
 
 async def _grouped(hub: Hub, request: Request, query: Any, most: int) -> list[Group]:
