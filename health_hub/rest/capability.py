@@ -7,7 +7,7 @@ from typing import Any
 import health_hub
 from fhir_profiles import tables
 from fhir_profiles.tables import SearchParam
-from health_hub.fhir.index.params import on_change, params
+from health_hub.fhir.index.registry import on_change, params
 from health_hub.fhir.json import dumps
 from health_hub.fhir.outcome import bad_request
 from health_hub.fhir.search.path import Unknown, searchable

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from health_hub.fhir.index.params import by_url, on_change, params
+from health_hub.fhir.index.registry import by_url, on_change, params
 from health_hub.fhir.search.parse import forget, parse
 from health_hub.fhir.search.query import Query
 from health_hub.rest.request import Request
