@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import ipaddress
 import os
+import signal
 import sys
 from typing import Any
 
@@ -104,6 +105,8 @@ def listen(settings: Settings) -> int:
         log_level=settings.log_level, access_log=settings.log_level == "debug", server_header=False, date_header=True,
         timeout_graceful_shutdown=DRAIN_SECONDS, timeout_keep_alive=75, backlog=2048,
     )
+    # uvicorn hands the signal on when it has drained; asked to end is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     if settings.workers == 1:
         server = uvicorn.Server(config)
         server.run()
