@@ -81,8 +81,8 @@ class Work:
                 answer = jiter.from_json((await client.call("POST", "/fhir", body))[2])["entry"]
                 assert len(answer) == len(entries)
                 for e in answer:
-                    ref = e["response"]["location"].split("/_history")[0].rsplit("/", 2)
-                    (self.patients if ref[1] == "Patient" else self.observations).append(f"{ref[1]}/{ref[2]}")
+                    kind, id = e["response"]["location"].split("/_history")[0].split("/")[-2:]
+                    (self.patients if kind == "Patient" else self.observations).append(f"{kind}/{id}")
                 tell(len(entries))
 
         await asyncio.gather(*[fill(c) for c in self.clients[:4]])
@@ -184,7 +184,8 @@ class Work:
             while time.monotonic() - start < seconds and (job.__name__ != "bundle" or self.files) and len(bad) < 20:
                 t = time.perf_counter()
                 try:
-                    count += await job(client)
+                    n = await job(client)
+                    count += n  # not `+= await`: that adds to what count was before waiting
                 except Exception as e:
                     bad.append(repr(e)[:300])
                 took.append((time.perf_counter() - t) * 1000)

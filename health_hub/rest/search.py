@@ -1,5 +1,6 @@
 """search on type, system and compartment level, by GET and by POST _search (R4 http.html#search, search.html)."""
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -59,7 +60,7 @@ async def _search(hub: Hub, request: Request, types: tuple[str, ...], path: str,
     updated = hub.now()
     if query.summary == "count" or query.count == 0:
         links = page.links(hub.store.secret, request.base, path, text, bound, page.FIRST, None, None)
-        body = page.bundle("searchset", updated=updated, total=await view.count(query), links=links, entries=_notices(query))
+        body = page.bundle("searchset", updated=updated, total=await view.count(query), links=links, entries=_notices(query, ()))
         return Response(200, json=body, subset_done=True)
     if place is not page.FIRST and place.total is not None:
         query.total = None  # counted on the first page and carried along
@@ -67,8 +68,7 @@ async def _search(hub: Hub, request: Request, types: tuple[str, ...], path: str,
     total = place.total if place.total is not None else found.total
     links = page.links(hub.store.secret, request.base, path, text, bound, place, found.cursor, total)
     entries = _entries(request.base, query, found.hits)
-    if place is page.FIRST:
-        entries += _notices(query)
+    entries += _notices(query if place is page.FIRST else None, found.issues)
     body = page.bundle("searchset", updated=updated, total=total, links=links, entries=entries)
     return Response(200, json=body, subset_done=True, headers=_link_header(links))
 
@@ -109,11 +109,13 @@ def _near(hit: Hit) -> bytes:
     return b',"search":' + dumps(search) + b"}"
 
 
-def _notices(query: Query) -> list[bytes]:
-    """The entry that tells what was ignored (R4 search.html#errors: servers should say so)."""
-    if not query.ignored:
+def _notices(query: Query | None, found: Sequence[Issue]) -> list[bytes]:
+    """The entry that tells what was ignored (R4 search.html#errors: servers should say so) and what the store has to say."""
+    ignored = query.ignored if query is not None else ()
+    issues = [Issue("not-supported", f"parameter {name[:200]} was ignored: {why}", severity="warning") for name, why in ignored]
+    issues += found
+    if not issues:
         return []
-    issues = [Issue("not-supported", f"parameter {name[:200]} was ignored: {why}", severity="warning") for name, why in query.ignored]
     return [b'{"resource":' + dumps(outcome(issues)) + b',"search":{"mode":"outcome"}}']
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from health_hub.fhir.outcome import Issue
 from health_hub.fhir.search.query import Query
 
 
@@ -90,11 +91,12 @@ class Hit:
 
 @dataclass(slots=True)
 class SearchPage:
-    """`cursor` None: the last page. `total` only when asked for or known for free."""
+    """`cursor` None: the last page. `total` only when asked for or known for free. `issues`: what the client should know."""
 
     hits: Sequence[Hit] = field(default_factory=list)
     cursor: Any | None = None
     total: int | None = None
+    issues: tuple[Issue, ...] = ()
 
 
 @dataclass(slots=True)

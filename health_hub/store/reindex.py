@@ -7,23 +7,22 @@ from typing import Any
 from fhir_profiles.tables import type_name, type_number
 from health_hub.fhir import index, keys
 from health_hub.fhir.json import loads
-from health_hub.store.store import Store
 from health_hub.store.write import ORDERED, ordered_rows, reindex
 
 CHUNK = 200
 
 
-def _m(store: Store) -> str:
+def _m(store: Any) -> str:
     return "?" if store.database.dialect == "sqlite" else "$"
 
 
-async def count(store: Store, types: Sequence[str] = ()) -> int:
+async def count(store: Any, types: Sequence[str] = ()) -> int:
     """How many resources `rebuild` will visit."""
     where = f" AND type IN ({', '.join(str(type_number(t)) for t in types)})" if types else ""
     return int((await store.database.fetch(f"SELECT count(*) FROM resource WHERE NOT deleted{where}"))[0][0])
 
 
-async def rebuild(store: Store, types: Sequence[str] = (), progress: Callable[[int], None] = lambda n: None, after: int = 0) -> int:
+async def rebuild(store: Any, types: Sequence[str] = (), progress: Callable[[int], None] = lambda n: None, after: int = 0) -> int:
     """Extracts the keys of every resource (of `types`) again; `progress` gets the numbers done. Can be repeated and interrupted."""
     where = f" AND type IN ({', '.join(str(type_number(t)) for t in types)})" if types else ""
     m, lock, done = _m(store), "" if store.database.dialect == "sqlite" else " FOR UPDATE", 0
@@ -46,7 +45,7 @@ def _have(row: Any) -> list[int]:
     return list(array("q", row or b"")) if isinstance(row, bytes | type(None)) else list(row)
 
 
-async def check(store: Store, progress: Callable[[int], None] = lambda n: None) -> AsyncIterator[str]:
+async def check(store: Any, progress: Callable[[int], None] = lambda n: None) -> AsyncIterator[str]:
     """Every disagreement between documents, versions and search keys, one sentence each. Nothing: all is consistent."""
     db, m, after = store.database, _m(store), 0
     sqlite = db.dialect == "sqlite"

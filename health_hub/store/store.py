@@ -4,12 +4,14 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from health_hub.fhir import index
 from health_hub.store.blobs import stage, sweep
 from health_hub.store.commit import Committer
 from health_hub.store.jobs import Jobs
 from health_hub.store.model import Change, Expect, Filter, Result
+from health_hub.store.parameters import Parameters
 from health_hub.store.postgresql import PostgresDatabase
 from health_hub.store.prepare import Clock, new_id
 from health_hub.store.sqlite import SqliteDatabase
@@ -35,6 +37,7 @@ class Store:
         self.reads = Reads(database)
         self._committer = Committer(database, self.clock, _find)
         self.jobs = Jobs(database)
+        self.parameters = Parameters(self)
         self.secret = b""
         self.stale_index = False
 
@@ -48,6 +51,7 @@ class Store:
             database = PostgresDatabase(url)
         else:
             raise ValueError("a database is sqlite:///path or postgresql://user@host/name")
+        index.set_zone(ZoneInfo(zone))
         await database.open()
         store = Store(database, zone, timeout)
         try:
@@ -75,6 +79,7 @@ class Store:
     async def _settle(self) -> None:
         """What a start must find: the shared secret, the fingerprint of the index, no leftovers of staged content."""
         self.secret = bytes.fromhex(await self.setting("secret", secrets.token_hex(32)))
+        await self.parameters.load()
         self.stale_index = await self.setting("index", index.fingerprint()) != index.fingerprint()
         await sweep(self.database)
 
@@ -94,6 +99,7 @@ class Store:
 
     async def close(self) -> None:
         """Writes what is queued, then lets go of the database."""
+        await self.parameters.stop()
         await self._committer.close()
         await self.database.close()
 

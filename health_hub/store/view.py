@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from fhir_profiles.tables import type_number
-from health_hub.fhir.outcome import FhirError
+from health_hub.fhir.outcome import FhirError, Issue
 from health_hub.store.commit import stored
 from health_hub.store.model import Filter, HistoryPage, Query, SearchPage, Stored
 from health_hub.store.postgresql import PostgresDatabase
@@ -156,7 +156,11 @@ class View:
         """One page of matches and what they include."""
         from health_hub.store import search
 
-        return await search.search(self._db.reader, query, self.filter, cursor, timeout=self._store.timeout)
+        page = await search.search(self._db.reader, query, self.filter, cursor, timeout=self._store.timeout)
+        if self._store.parameters.progress is not None:
+            why = f"the search index is being rebuilt ({self._store.parameters.progress}); new search parameters may not find everything yet"
+            page.issues = (*page.issues, Issue("incomplete", why, (), "warning"))
+        return page
 
     async def count(self, query: Query) -> int:
         """How many match."""

@@ -25,7 +25,7 @@ def test_head_is_the_newest_migration() -> None:
     assert sorted(p.name[:4] for p in VERSIONS.glob("0*.py"))[-1] == HEAD
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection")
 async def test_migrated_database_is_what_the_schema_says(database_url: str) -> None:
     def differences(connection) -> list[str]:  # type: ignore[no-untyped-def]
         context = MigrationContext.configure(connection, opts={"compare_type": False})

@@ -2,7 +2,7 @@
 
 `search`, `count` and `find` are called by the View with its reader and filter. On the way: values.py says what a value
 means for the row of a resource (condition.py), resolve.py asks other resources first where a condition speaks of them,
-page.py chooses the statement, sql.py writes it and puts the filter into every access to a resource.
+paging.py chooses the statement, sql.py writes it and puts the filter into every access to a resource.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from health_hub.store.model import Filter, Hit, SearchPage, Stored
 from health_hub.store.search.condition import NOTHING, Keys, Source, conjuncts
 from health_hub.store.search.include import INCLUDED, included
 from health_hub.store.search.order import sort_keys
-from health_hub.store.search.page import page
+from health_hub.store.search.paging import page
 from health_hub.store.search.resolve import World, conditions
 from health_hub.store.search.total import total
 from health_hub.store.search.values import forget, plans

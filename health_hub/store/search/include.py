@@ -10,7 +10,8 @@ from health_hub.fhir.index import Direct, Restricted
 from health_hub.fhir.json import loads
 from health_hub.fhir.outcome import FhirError, Issue
 from health_hub.fhir.search.query import Include
-from health_hub.store.search.condition import Keys, Selves, Source
+from health_hub.store.search import terms
+from health_hub.store.search.condition import NOTHING, Keys, Selves, Source
 from health_hub.store.search.resolve import World
 from health_hub.store.search.sql import COLUMNS
 from health_hub.store.search.values import plans
@@ -84,11 +85,8 @@ async def _fetch(sources: Iterable[Source], world: World, limit: int | None = No
 async def _canonical(url: str, targets: tuple[str, ...], world: World) -> list[Any]:
     """What a canonical names: the resources of that `url`, of the version if it says one, else the latest written."""
     plain, _, version = url.partition("|")
-    able = [t for t in targets or RESOURCE_TYPES if "url" in tables.search_params(t)]
-    if not able:
-        return []
-    wanted = tuple(keys.parameter(t, "url") ^ keys.value("u", plain) for t in able)
-    rows = await _fetch([Source(tuple(map(type_number, able)), Keys(wanted))], world, 100)
+    by = terms.named(targets, plain)
+    rows = await _fetch([Source((), by)], world, 100) if by != NOTHING else []
     if version:
         rows = [r for r in rows if loads(bytes(r[7])).get("version") == version]
     return sorted(rows, key=lambda r: r[4])[-1:]

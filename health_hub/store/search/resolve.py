@@ -17,6 +17,7 @@ from health_hub.store.search import ordered, terms
 from health_hub.store.search.condition import (
     NOTHING,
     Condition,
+    Ids,
     Keys,
     OfType,
     Ordered,
@@ -169,8 +170,6 @@ _LIST_ITEM = "item"
 async def _list(asked: Test, world: World) -> Condition:
     """_list=42: what List/42 names and has not marked as deleted."""
     ids = tuple(v.id for v in asked.values if isinstance(v, ReferenceValue) and v.id)
-    from health_hub.store.search.condition import Ids
-
     selves: dict[int, None] = {}
     for doc in await world.docs(Source((type_number("List"),), Ids(ids)), len(ids)):
         kept = {**doc, "entry": [e for e in doc.get("entry", ()) if e.get("deleted") is not True]}
@@ -184,7 +183,8 @@ async def _elsewhere(name: str, plan: Plan, value: object, asked: Test, world: W
     if isinstance(plan, Union):
         return any_([await _elsewhere(name, p, value, asked, world) for p in plan.of])
     if asked.modifier in ("in", "not-in"):
-        assert isinstance(value, UriValue) and isinstance(plan, Direct)
+        assert isinstance(value, UriValue)
+        assert isinstance(plan, Direct)
         codes = await terms.value_set(value.text, world)
         return any_([matching(name, plan, TokenValue(system, code), None) for system, code in codes])
     below = asked.modifier == "below"
@@ -225,9 +225,7 @@ async def _lineage(of: str, id_: str, below: bool, world: World) -> list[tuple[s
             wanted = tuple(p ^ keys.reference(f"{of}/{i}") for ps in paths.values() for p in ps for i in edge)
             found = [row[0] for row in await world.select("id", Source((type_number(of),), Keys(wanted)), HIERARCHY + 1)]
         else:
-            from health_hub.store.search.condition import Ids
-
-            docs = await world.docs(Source((type_number(of),), Ids(tuple(edge))), len(edge))
+                    docs = await world.docs(Source((type_number(of),), Ids(tuple(edge))), len(edge))
             found = [t.partition("/")[2] for doc in docs for t in index.references(doc, param) if t.startswith(of + "/")]
         edge = [i for i in dict.fromkeys(found) if i not in seen]
         seen.update(dict.fromkeys(edge))

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from fhir_profiles import tables
 from fhir_profiles.tables import SearchParam, type_number
-from health_hub.fhir import keys
+from health_hub.fhir.json import loads
 from health_hub.fhir.outcome import FhirError, Issue, bad_request
-from health_hub.store.search.condition import Condition, Ids, Keys, Source
+from health_hub.fhir.search.query import UriValue
+from health_hub.store.search.condition import Condition, Ids, Source, any_
+from health_hub.store.search.values import matching, plans
 
 if TYPE_CHECKING:
     from health_hub.store.search.resolve import World
@@ -28,14 +30,17 @@ def param(resource_type: str, code: str) -> SearchParam:
     return tables.search_params(resource_type)[code]
 
 
+def named(types: tuple[str, ...], url: str) -> Condition:
+    """Resources of that canonical URL, of the types that have one."""
+    return any_(matching(name, plan, UriValue(url), None) for name, plan in plans(types, "url"))
+
+
 async def _definition(kind: str, url: str, world: "World") -> dict[str, Any] | None:
     """The stored CodeSystem or ValueSet of a canonical URL, or of `ValueSet/id`; the latest written if there are several."""
     url, _, version = url.partition("|")
     name, slash, id_ = url.partition("/")
-    by: Condition = Ids((id_,)) if slash and name == kind else Keys((keys.parameter(kind, "url") ^ keys.value("u", url),))
+    by: Condition = Ids((id_,)) if slash and name == kind else named((kind,), url)
     rows = await world.select("updated, doc", Source((type_number(kind),), by), 20)
-    from health_hub.fhir.json import loads
-
     docs = [loads(bytes(doc)) for _, doc in sorted(rows, key=lambda r: r[0], reverse=True)]
     return next((d for d in docs if not version or d.get("version") == version), None)
 
