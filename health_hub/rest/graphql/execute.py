@@ -8,6 +8,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fhir_profiles import tables
@@ -48,7 +49,7 @@ class Run:
         self.view = hub.view(request)
         self._search = search
         self._reads: list[Read] = []
-        self._searches: list[tuple[Awaitable[Any], Callable[[Any], None]]] = []
+        self._searches: list[tuple[Callable[[], Awaitable[Any]], Callable[[Any], None]]] = []
         self._left = hub.settings.graphql_cost
         self._pace = Pace()
 
@@ -70,7 +71,7 @@ class Run:
                 await self._follow(reads)
             for at in range(0, len(searches), _ABREAST):
                 part = searches[at : at + _ABREAST]
-                for (_, done), found in zip(part, await asyncio.gather(*[s for s, _ in part]), strict=True):
+                for (_, done), found in zip(part, await asyncio.gather(*[start() for start, _ in part]), strict=True):
                     done(found)
             if self._pace.due():
                 await self._pace.rest()
@@ -102,7 +103,7 @@ class Run:
 
     def search(self, field: Field, name: str, focus: str | None, done: Callable[[Any], None]) -> None:
         self.spend(_SEARCH)
-        self._searches.append((self._search(self, field, name, focus), done))
+        self._searches.append((partial(self._search, self, field, name, focus), done))
 
     def found(self, stored: Stored) -> dict[str, Any]:
         """A hit as data."""
