@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from health_hub.fhir.json import dumps, loads
+import msgspec
+
+from health_hub.fhir.json import dumps
 from health_hub.fhir.outcome import FhirError, bad_request
 from health_hub.rest.request import Pairs
 
@@ -54,7 +56,7 @@ def unseal(secret: bytes, context: str, token: str) -> Place:
         raw = base64.b64decode(token.encode("ascii") + b"=" * (-len(token) % 4), altchars=b"-_", validate=True)
         mac, payload = raw[:_MAC], raw[_MAC:]
         if hmac.compare_digest(mac, _mac(secret, context, payload)):
-            cursor, before, total = loads(payload)
+            cursor, before, total = msgspec.json.decode(payload)
             return Place(cursor, tuple(before), total)
     except (ValueError, UnicodeError, binascii.Error, FhirError):
         pass

@@ -95,7 +95,7 @@ class Generator:
             return "_id", ",".join(random.sample(ids, min(len(ids), random.choice((1, 2, 5)))))
         for _ in range(20):
             param = random.choice(self.used(kind))
-            if random.random() < 0.06 and param.type != "composite":
+            if random.random() < 0.06 and param.type != "composite" and param.code != "_lastUpdated":
                 return f"{param.code}:missing", random.choice(("true", "false"))
             nodes = self._nodes(kind, param)
             if not nodes:
@@ -202,7 +202,9 @@ class Generator:
         if not token.exact and random.random() < 0.15:
             code = random.choice((code.upper(), code.lower()))
         both = f"{escape(system)}|{code}"
-        value = random.choice((code, code, both, both, f"|{code}", f"{escape(system)}|" if system else code))
+        # `system|` only where the element itself holds a system, not where the definition implies one.
+        whole = f"{escape(system)}|" if system and node.type in ("Coding", "CodeableConcept", "Identifier") else code
+        value = random.choice((code, code, both, both, f"|{code}", whole))
         return (":not" if random.random() < 0.12 else ""), value
 
     def _reference(self, param: SearchParam, node: Any) -> tuple[str, str] | None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from fhir_profiles import tables
-from fhir_profiles.fhirpath import Hooks, compile_
+from fhir_profiles.fhirpath import compile_
 from fhir_profiles.tables import SearchParam
 from tests.oracle import values
 from tests.oracle.values import INFINITY, Target, Token
@@ -38,23 +38,8 @@ class Oracle:
         for r in resources:
             self.by_type.setdefault(r["resourceType"], {})[r["id"]] = r
         self._nodes: dict[tuple[str, str, str], list[Any]] = {}
-        self._hooks = Hooks(resolve=self._resolve)
 
     # ---- documents
-
-    def _resolve(self, reference: Any, node: Any) -> Any:
-        """Whatever a reference says of its target: types are asked for, not contents."""
-        text = reference if isinstance(reference, str) else (reference or {}).get("reference", "")
-        if text.startswith("#"):
-            at = node
-            while at is not None and at.parent is not None:
-                at = at.parent
-            for inner in (at.value.get("contained", ()) if at is not None else ()):
-                if inner.get("id") == text[1:]:
-                    return inner
-            return None
-        m = re.search(r"(?:^|/)([A-Z][A-Za-z]+)/([A-Za-z0-9.-]+)(?:/_history/[^/]+)?$", text)
-        return {"resourceType": m[1], "id": m[2]} if m and m[1] in tables.RESOURCE_TYPES else None
 
     def nodes(self, param: SearchParam, resource: Resource) -> list[Any]:
         """The elements a parameter takes its values from."""
@@ -68,7 +53,7 @@ class Oracle:
             mine = [p for p in _union(text) if re.match(rf"\(*({resource['resourceType']}|Resource|DomainResource)\b", p)]
             found: list[Any] = []
             for part in mine:
-                found += compile_(part).nodes(resource, hooks=self._hooks)
+                found += compile_(part).nodes(resource)
             self._nodes[key] = found
         return self._nodes[key]
 
@@ -135,7 +120,7 @@ class Oracle:
     def component_nodes(self, element: Any, expression: str) -> list[Any]:
         """The values of one part of a composite in one of its elements."""
         text = re.sub(r"([A-Za-z.]+) as ([A-Za-z]+)", r"\1.ofType(\2)", expression).replace(".as(", ".ofType(")
-        return compile_(text).nodes(element, hooks=self._hooks)
+        return compile_(text).nodes(element)
 
     def _chain(self, resource_type: str, code: str, target_type: str | None, rest: str, value: str) -> Callable[[Resource], bool]:
         param = tables.search_params(resource_type)[code]
@@ -226,11 +211,14 @@ class Oracle:
             elif param.type == "string":
                 found += [values.fold(s) for s in values.strings(n)]
             elif param.type == "number":
-                found += [d[1] if descending else d[0] for d in values.numbers(n)]
+                found += values.numbers(n)
             else:
                 raise CannotSay(code)
         if not found:
             return None
+        if param.type == "number":
+            # The standard does not order ranges: the one that reaches furthest counts, by its lower end.
+            return max(found, key=lambda f: f[1])[0] if descending else min(found)[0]
         return max(found) if descending else min(found)
 
 

@@ -19,6 +19,10 @@ BASE = "http://hub.test/fhir"
 QUERIES = 400
 
 
+class Refused(Exception):
+    """A search that the server did not answer."""
+
+
 class Door:
     """The server as a client sees it."""
 
@@ -40,7 +44,8 @@ class Door:
         url: str | None = f"{BASE}/{path}{'&' if '?' in path else '?'}_count={count}"
         while url:
             answer = await self.http.get(url, headers={"prefer": "handling=strict"})
-            assert answer.status_code == 200, f"{url}: {answer.status_code} {answer.text[:1000]}"
+            if answer.status_code != 200:
+                raise Refused(f"{url}: {answer.status_code} {answer.text[:1000]}")
             page = loads(answer.content)
             yield page
             url = next((link["url"] for link in page["link"] if link["relation"] == "next"), None)
@@ -76,7 +81,13 @@ async def compare(door: Door, oracle: Oracle, seed: int, queries: int) -> None:
             want = oracle.search(kind, pairs)
         except CannotSay:
             continue
-        got = [r["id"] for r in await door.matches(path(kind, pairs))]
+        try:
+            got = [r["id"] for r in await door.matches(path(kind, pairs))]
+        except Refused as e:
+            # A chain to a type that the reference cannot have is a mistake to the server, and finds nothing to the scan.
+            if want or not ("does not refer to" in str(e) or "is no search parameter of" in str(e)):
+                wrong.append(str(e))
+            continue
         found += bool(want)
         if sorted(got) != sorted(want):
             wrong.append(f"{path(kind, pairs)}\n      only found: {sorted(set(got) - want)[:5]}  only there: {sorted(want - set(got))[:5]}")
