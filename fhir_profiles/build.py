@@ -23,6 +23,13 @@ CORRECTED_EXPRESSIONS = {
     "questionnaireresponse-extensions-QuestionnaireResponse-item-subject": "QuestionnaireResponse.item.where(extension("
     "'http://hl7.org/fhir/StructureDefinition/questionnaireresponse-isSubject').exists()).answer.value.ofType(Reference)",
 }
+# The package gives the two definitions in the wrong order: the code is a token, the target a reference.
+CORRECTED_COMPONENTS = {
+    "DocumentReference-relationship": [
+        ["http://hl7.org/fhir/SearchParameter/DocumentReference-relation", "code"],
+        ["http://hl7.org/fhir/SearchParameter/DocumentReference-relatesto", "target"],
+    ]
+}
 # Search parameters that search.html defines in prose, without a SearchParameter resource.
 PROSE_PARAMETERS = (("_list", "reference", ("List",)), ("_type", "token", ()), ("_in", "reference", ("CareTeam", "Group", "List")))
 
@@ -144,7 +151,7 @@ def search_table(resources: list[Json]) -> list[Any]:
         if r["resourceType"] != "SearchParameter" or "base" not in r or r["id"].startswith("example"):
             continue  # those without a base are stubs for extensions, the examples repeat real ones
         expression = CORRECTED_EXPRESSIONS.get(r["id"], r.get("expression", ""))
-        parts = [[c["definition"], c["expression"]] for c in r.get("component", [])]
+        parts = CORRECTED_COMPONENTS.get(r["id"]) or [[c["definition"], c["expression"]] for c in r.get("component", [])]
         flags = ("" if r.get("multipleOr", True) else "o") + ("" if r.get("multipleAnd", True) else "a")
         rows.append([r["url"], r["code"], r["base"], r["type"], expression, sorted(r.get("target", [])), parts, flags])
     for code, type_, target in PROSE_PARAMETERS:
