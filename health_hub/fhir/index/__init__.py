@@ -29,7 +29,8 @@ KEYS  (Rows.keys)
     compartments              parameter(type, "_compartment") ^ reference("Patient/x")  also Encounter, Practitioner, RelatedPerson, Device
                               from the CompartmentDefinitions; a resource is in its own compartment
     _text, _content           parameter(type, "_text") ^ value("w", word): words of the narrative;
-                              parameter(type, "_content") ^ value("w", word): words of all other string, markdown and contained narrative values that are not in the narrative.
+                              parameter(type, "_content") ^ value("w", word): words of all other strings,
+                              markdown and contained narratives that are not in the narrative.
                               `words(text)` splits. At most WORDS each.
     _tag _security _profile _source   like any token and uri parameter, under the resource's type
     _id _lastUpdated _type    columns; no keys
@@ -59,11 +60,11 @@ PLANS  `plan(type, code)`, or `plan_of(type, search_param)`; KeyError for a para
                 not rooted, no ordered part (every part token, reference or uri): the x keys above.
                 not rooted, ordered parts (date, number, quantity, string): side rows with p' = p ^ value("x", text) ^ k; text is of the
                     exact parts, "" if there are none; k is 0 for the first ordered part, 1 for the next, ...
-                one ordered part: an ordinary test of p'. Several: rows of p', p' ^ 1, ... of one element share the ordinal `flags >> ORDINAL`.
+                one ordered part: an ordinary test of p'. Several: rows of p', p' ^ 1, ... of one element share `flags >> ORDINAL`.
     Column, Words, Age, Elsewhere   see their docstrings in model.py.
 
 Added parameters: `add(search_param)` and `remove(search_param)` at run time; `fingerprint()` changes with the definitions, so the store
-knows when to reindex. `references(resource, param)` are the targets for _include, `all_references(resource)` every reference anywhere in it.
+knows when to reindex. `references(resource, param)` are targets for _include, `all_references(resource)` every reference in it.
 What is invalid in a resource is left out, never an error: the validator has spoken before.
 """
 

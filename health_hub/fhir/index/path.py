@@ -241,7 +241,9 @@ def _child(found: list[Branch], name: str) -> list[Branch]:
 
 
 def _as(found: list[Branch], name: str) -> list[Branch]:
-    return [b for b in found if b.type == name or (b.type in tables.type_names() and tables.is_a(b.type, name))]
+    # `(ConceptMap.target as uri)` does not mean the canonical, though a canonical is a uri.
+    exact = [b for b in found if b.type == name]
+    return exact or [b for b in found if (b.type in tables.type_names() and tables.is_a(b.type, name))]
 
 
 def _where(found: list[Branch], name: str, text: str) -> list[Branch]:

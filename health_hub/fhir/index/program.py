@@ -6,13 +6,12 @@ from functools import cache, partial
 from typing import Any
 
 from fhir_profiles import tables
-from fhir_profiles.fhirpath import Expression, Hooks
+from fhir_profiles.fhirpath import Expression
 from health_hub.fhir import keys
 from health_hub.fhir.index import composite, emit, registry
 from health_hub.fhir.index.emit import PRESENT, Emit, Sink
 from health_hub.fhir.index.path import Branch, Step, is_true
 from health_hub.fhir.index.plans import Plans, plans
-from health_hub.fhir.index.settings import type_of
 
 
 @dataclass(slots=True)
@@ -84,20 +83,12 @@ def _compartments(resource_type: str, stored: Plans) -> dict[tuple[Step, ...], l
     return found
 
 
-def _resolve(target: str, node: Any) -> Any:
-    """A stand-in for what a reference points to: search parameters ask its type, nothing else."""
-    name = type_of(target, node.value.get("type") if node is not None and isinstance(node.value, dict) else None)
-    return {"resourceType": name} if name else None
-
-
-HOOKS = Hooks(resolve=_resolve)
-
-
 def _by_fhirpath(expression: Expression, emitter: Callable[[str], Emit | None]) -> Emit:
     of: Callable[[str], Emit | None] = cache(emitter)
 
+    # Without a hook resolve() gives a stand-in of the type that the reference evidently points to.
     def values(resource: Any, sink: Sink) -> None:
-        for node in expression.nodes(resource, hooks=HOOKS, steps=registry.STEPS):
+        for node in expression.nodes(resource, steps=registry.STEPS):
             _write(node.type, node.value, of, sink)
 
     return values

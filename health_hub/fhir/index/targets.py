@@ -6,7 +6,6 @@ from typing import Any
 from fhir_profiles.fhirpath import Expression, FHIRPathError
 from fhir_profiles.tables import SearchParam
 from health_hub.fhir.index import registry
-from health_hub.fhir.index.program import HOOKS
 from health_hub.fhir.index.settings import local, type_of
 
 _REFERENCE = frozenset(("reference", "_reference", "type", "_type", "identifier", "display", "_display", "id", "_id", "extension"))
@@ -32,7 +31,7 @@ def references(resource: dict[str, Any], param: SearchParam | None = None) -> li
 def _of(resource: dict[str, Any], name: str, param: SearchParam) -> Iterator[str]:
     ways = registry.ways(param, name)
     if isinstance(ways, Expression):
-        for node in ways.nodes(resource, hooks=HOOKS, steps=registry.STEPS):
+        for node in ways.nodes(resource, steps=registry.STEPS):
             yield from _target(node.value, param.targets if node.type == "Resource" else (), resource)
         return
     for branch in ways:
