@@ -261,11 +261,13 @@ def _token_match(value: str) -> Callable[[Token], bool]:
     if len(parts) == 1:
         return lambda t: _same(t, parts[0])
     system, code = parts
-    if not code:
-        return lambda t: system in t.systems
-    if not system:
-        return lambda t: not t.systems and _same(t, code)
-    return lambda t: system in t.systems and _same(t, code)
+
+    def meets(t: Token) -> bool:
+        if t.systems is values.UNKNOWN:
+            raise CannotSay(value)
+        return (system in t.systems if system else not t.systems) and (not code or _same(t, code))
+
+    return meets
 
 
 def _same(t: Token, code: str) -> bool:

@@ -60,6 +60,10 @@ def strings(node: Any) -> list[str]:
 # ---- tokens
 
 
+# A code from a value set that cannot be listed, such as all media types: it has a system, and the scan does not know which.
+UNKNOWN = frozenset(("?",))
+
+
 @dataclass(frozen=True)
 class Token:
     """`systems` empty: none. `exact`: compared with case."""
@@ -101,8 +105,10 @@ def _code_systems(node: Any) -> frozenset[str]:
     if node.parent is None:
         return frozenset()
     element = tables.type_(node.parent.type).elements.get(node.name)
-    listed = tables.value_set_codes(element.binding) if element is not None and element.binding else None
-    return frozenset(s for s, c in listed or () if c == node.value)
+    if element is None or not element.binding:
+        return frozenset()
+    listed = tables.value_set_codes(element.binding)
+    return UNKNOWN if listed is None else frozenset(s for s, c in listed if c == node.value)
 
 
 def token_texts(node: Any) -> list[str]:
