@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fhir_profiles.tables import type_name, type_number
+from health_hub.fhir.index import Direct
 from health_hub.fhir.outcome import Issue
 from health_hub.fhir.search.query import NearValue, Query, Test
 from health_hub.store.model import Filter, Hit, SearchPage, Stored
@@ -18,9 +19,9 @@ from health_hub.store.search.order import sort_keys
 from health_hub.store.search.paging import page
 from health_hub.store.search.resolve import World, conditions
 from health_hub.store.search.total import total
-from health_hub.store.search.values import forget, plans
+from health_hub.store.search.values import plans
 
-__all__ = ["count", "find", "forget", "search"]
+__all__ = ["count", "find", "search"]
 
 COUNT = 20  # matches a page when the client does not say
 METHODS = ("", "POST", "PUT", "PATCH", "DELETE")
@@ -95,13 +96,15 @@ async def find(reader: Any, queries: Sequence[Query], filter: Filter, limit: int
             out[n] = [row[2] for row in (await page(source, (), limit, None, world)).rows]
     for width, asked in together.items():
         sql = world.sql()
+        names = [f"k{i}" for i in range(width)]
         arrays = ", ".join(sql.array([keys[i] for _, keys in asked]) for i in range(width))
-        names = ", ".join(f"k{i}" for i in range(width))
-        wanted = ", ".join(f"q.k{i}" for i in range(width))
+        every = ", ".join("q." + k for k in names)
         seen = f" AND {sql.condition(Keys(filter.keys_any), 'r')}" if filter.keys_any is not None else ""
+        # OFFSET 0: the keys first, whatever the planner thinks of walking in order until enough is found.
+        one = f"SELECT r.id, r.rid FROM resource r WHERE r.keys @> ARRAY[{every}]{seen} OFFSET 0"
         rows = await world.fetch(
-            f"SELECT q.n, x.id FROM unnest({arrays}) WITH ORDINALITY AS q({names}, n) CROSS JOIN LATERAL (SELECT y.id, y.rid FROM "
-            f"(SELECT r.id, r.rid FROM resource r WHERE r.keys @> ARRAY[{wanted}]{seen} OFFSET 0) y ORDER BY y.rid LIMIT {int(limit)}) x ORDER BY q.n, x.rid",
+            f"SELECT q.n, x.id FROM unnest({arrays}) WITH ORDINALITY AS q({', '.join(names)}, n) "
+            f"CROSS JOIN LATERAL (SELECT y.id, y.rid FROM ({one}) y ORDER BY y.rid LIMIT {int(limit)}) x ORDER BY q.n, x.rid",
             sql.args,
         )
         for place, identity in rows:
@@ -113,14 +116,11 @@ async def _distances(rows: Sequence[Any], query: Query, places: Sequence[NearVal
     """Kilometres from the nearest of the places, by rid."""
     if not rows:
         return {}
-    sql = world.sql()
-    ps = [plan.p for _, plan in plans(query.types, "near") if hasattr(plan, "p") and isinstance(plan.p, int)]
-    if not ps:
-        return {}
+    ps = [plan.p for _, plan in plans(query.types, "near") if isinstance(plan, Direct)]
     far: dict[int, float] = {}
-    for place in places:
-        text = f"SELECT n.rid, {sql.distance('n', place)} FROM position_key n WHERE {sql.among('n.rid', [r[0] for r in rows])} AND {sql.among('n.p', ps)}"
-        for rid, km in await world.fetch(text, sql.args):
-            far[rid] = min(km, far.get(rid, km))
+    for place in places if ps else ():
         sql = world.sql()
+        where = f"{sql.among('n.rid', [r[0] for r in rows])} AND {sql.among('n.p', ps)}"
+        for rid, km in await world.fetch(f"SELECT n.rid, {sql.distance('n', place)} FROM position_key n WHERE {where}", sql.args):
+            far[rid] = min(km, far.get(rid, km))
     return far

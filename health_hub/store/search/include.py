@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fhir_profiles import tables
 from fhir_profiles.tables import RESOURCE_TYPES, SearchParam, type_name, type_number
 from health_hub.fhir import index, keys
-from health_hub.fhir.index import Direct, Restricted
+from health_hub.fhir.index import Direct, Restricted, registry
 from health_hub.fhir.json import loads
 from health_hub.fhir.outcome import FhirError, Issue
 from health_hub.fhir.search.query import Include
@@ -119,7 +118,7 @@ async def _reverse(rows: Sequence[Any], include: Include, limit: int, world: Wor
 def _paths(source: str, param: SearchParam | None) -> dict[tuple[int, tuple[str, ...]], None]:
     """Where references of a type are found: (p, types they may point to)."""
     out: dict[tuple[int, tuple[str, ...]], None] = {}
-    params = [param] if param is not None else [p for p in tables.search_params(source).values() if p.type == "reference"]
+    params = [param] if param is not None else [p for p in registry.params(source).values() if p.type == "reference"]
     for one in params:
         for _, plan in plans((source,), one.code):
             for place in plan.of if hasattr(plan, "of") and isinstance(plan.of, tuple) else (plan,):

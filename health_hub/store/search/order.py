@@ -78,9 +78,13 @@ class SortKey:
             else:
                 found = [v[:HEAD] for p, v, flags in rows.strings if p in self.ps and flags & self.bit]
         else:
-            table: list[Any] = {"date_key": rows.dates, "number_key": rows.numbers, "quantity_key": rows.quantities}[self.table or ""]
+            tables: dict[str | None, list[Any]] = {
+                "date_key": list(rows.dates),
+                "number_key": list(rows.numbers),
+                "quantity_key": list(rows.quantities),
+            }
             at = 2 if self.column == "high" else 1
-            found = [row[at] for row in table if row[0] in self.ps and row[-1] & self.bit]
+            found = [row[at] for row in tables[self.table] if row[0] in self.ps and row[-1] & self.bit]
         return (max(found) if self.descending else min(found)) if found else None
 
 

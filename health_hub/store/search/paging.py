@@ -130,7 +130,7 @@ async def _fenced(source: Source, world: World, part_of_type: float = 0) -> tupl
     """
     parts = conjuncts(source.condition)
     counts = await frequent(world)
-    limit = FEW
+    limit: float = FEW
     if part_of_type:
         limit = max(FEW, part_of_type * sum(counts.rows.get(type_key(t), 0) for t in source.types))
     if not any(few(p, counts, limit) for p in parts):
@@ -303,14 +303,14 @@ def _words_sql(source: Source, words: Ordered, limit: int, at: Position | None, 
         where.append(f"substr(s.v, 1, {len(text)}) = {sql.value(text)}")
     if at is not None:
         where.append(f"({value}, s.rid) > ({sql.value(at[0][0])}, {sql.value(at[1])})")
-    where.append(
-        f"NOT EXISTS (SELECT 1 FROM {sql.by_rid('string_key', 'e')} WHERE e.rid = s.rid AND e.p = {p} AND substr(e.v, 1, {HEAD}) >= {lower} AND substr(e.v, 1, {HEAD}) < {value})"
-    )
+    before = f"e.rid = s.rid AND e.p = {p} AND substr(e.v, 1, {HEAD}) >= {lower} AND substr(e.v, 1, {HEAD}) < {value}"
+    where.append(f"NOT EXISTS (SELECT 1 FROM {sql.by_rid('string_key', 'e')} WHERE {before})")
     where.append(sql.visible("r", source.types, source.condition, "s.rid", given=words))
     if moment is not None:
         where.append(_then(sql, "r", moment))
     join = "CROSS JOIN resource r ON" if sql.sqlite else "JOIN resource r ON"
-    body = f"SELECT {_R}, {value} AS k0 FROM string_key s {join} r.rid = s.rid WHERE {' AND '.join(where)} ORDER BY {value}, s.rid LIMIT {limit}"
+    body = f"SELECT {_R}, {value} AS k0 FROM string_key s {join} r.rid = s.rid WHERE {' AND '.join(where)}"
+    body += f" ORDER BY {value}, s.rid LIMIT {limit}"
     return f"SELECT x.*{_now(world)} FROM ({body}) x", sql
 
 

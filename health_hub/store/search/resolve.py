@@ -147,7 +147,7 @@ async def _has(has: Has, types: tuple[str, ...], world: World) -> Condition:
     paths = _by_targets(has.param, (has.type,))
     number = type_number(has.type)
     rows = await world.select("doc", Source((number,), where), REFERRING + 1)
-    wanted = {t for targets in paths for t in targets} if None not in paths else None
+    wanted = {t for targets in paths for t in targets or ()} if None not in paths else None
     if len(rows) <= REFERRING:
         selves: dict[int, None] = {}
         for row in rows:
@@ -225,7 +225,7 @@ async def _lineage(of: str, id_: str, below: bool, world: World) -> list[tuple[s
             wanted = tuple(p ^ keys.reference(f"{of}/{i}") for ps in paths.values() for p in ps for i in edge)
             found = [row[0] for row in await world.select("id", Source((type_number(of),), Keys(wanted)), HIERARCHY + 1)]
         else:
-                    docs = await world.docs(Source((type_number(of),), Ids(tuple(edge))), len(edge))
+            docs = await world.docs(Source((type_number(of),), Ids(tuple(edge))), len(edge))
             found = [t.partition("/")[2] for doc in docs for t in index.references(doc, param) if t.startswith(of + "/")]
         edge = [i for i in dict.fromkeys(found) if i not in seen]
         seen.update(dict.fromkeys(edge))

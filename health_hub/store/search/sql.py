@@ -6,6 +6,7 @@ from typing import Any
 
 from fhir_profiles.tables import type_name
 from health_hub.fhir import keys
+from health_hub.fhir.outcome import FhirError, Issue
 from health_hub.fhir.search.query import NearValue
 from health_hub.store.model import Filter
 from health_hub.store.search.condition import (
@@ -31,6 +32,8 @@ from health_hub.store.search.condition import (
 
 COLUMNS = "rid, type, id, version, updated, deleted, method, doc"
 HEAD = 128  # characters of a string that its index holds
+MANY = 50  # values are a list of placeholders up to here
+KEYS = 50_000  # that one condition may come to
 _EARTH_KM = 6371.0088
 
 
@@ -80,11 +83,18 @@ class Sql:
         return self.arg(list(values)) + "::bigint[]"
 
     def among(self, column: str, values: Sequence[int]) -> str:
+        if len(values) > KEYS:
+            raise FhirError(
+                403,
+                Issue("too-costly", f"the search comes to {len(values)} keys, {KEYS} are the limit; narrow it, or name a resource type"),
+            )
         if len(values) == 1:
             return f"{column} = {self.value(values[0])}"
         if self.sqlite:
-            # Numbers of our own making; SQLite has a limit of placeholders.
-            return f"{column} IN ({','.join(map(str, values))})"
+            if len(values) > MANY:
+                # One placeholder; a text of so many numbers would take longer to read than to search.
+                return f"{column} IN (SELECT value FROM json_each({self.arg('[' + ','.join(map(str, values)) + ']')}))"
+            return f"{column} IN ({', '.join([self.arg(v) for v in values])})"
         return f"{column} = ANY ({self.array(values)})"
 
     def alias(self) -> str:
@@ -142,7 +152,7 @@ class Sql:
             case All(parts=parts):
                 return "(" + " AND ".join(self.condition(p, alias, rid) for p in parts) + ")" if parts else "(1 = 1)"
             case Any_(parts=parts):
-                return "(" + " OR ".join(self.condition(p, alias, rid) for p in parts) + ")" if parts else "(1 = 0)"
+                return either([self.condition(p, alias, rid) for p in parts])
             case Not_(part=part):
                 return f"NOT {self.condition(part, alias, rid)}"
             case Ids(ids=ids):
@@ -161,8 +171,9 @@ class Sql:
                 return self._element(parts, at)
             case Near(ps=ps, places=places):
                 a = self.alias()
-                near = " OR ".join(self._near(a, place) for place in places)
-                return f"EXISTS (SELECT 1 FROM {self.by_rid('position_key', a)} WHERE {a}.rid = {at} AND {self.among(a + '.p', ps)} AND ({near}))"
+                near = either([self._near(a, place) for place in places])
+                tables = self.by_rid("position_key", a)
+                return f"EXISTS (SELECT 1 FROM {tables} WHERE {a}.rid = {at} AND {self.among(a + '.p', ps)} AND {near})"
             case RefersTo(ps=ps, target=target):
                 return self._refers_to(ps, target, alias, at)
             case ReferredBy(ps=ps, other=other):
@@ -171,7 +182,7 @@ class Sql:
     def _keys(self, wanted: Sequence[int], alias: str, at: str) -> str:
         if not wanted:
             return "(1 = 0)"
-        if self.sqlite:
+        if self.sqlite or len(wanted) > KEYS:
             a = self.alias()
             return f"EXISTS (SELECT 1 FROM key {a} WHERE {self.among(a + '.key', wanted)} AND {a}.rid = {at})"
         return f"({alias}.keys {'@>' if len(wanted) == 1 else '&&'} {self.array(wanted)})"
@@ -193,7 +204,7 @@ class Sql:
         groups = [" AND ".join([self.atom(atom, a) for atom in group if atom not in shared]) for group in tests]
         out = [self.atom(atom, a) for atom in shared]
         if all(groups):
-            out.append(groups[0] if len(groups) == 1 else "(" + " OR ".join(f"({g})" for g in groups) + ")")
+            out.append(groups[0] if len(groups) == 1 else either(groups))
         return " AND ".join(out) or "(1 = 1)"
 
     def atom(self, atom: Atom, a: str) -> str:
@@ -227,7 +238,8 @@ class Sql:
         first = names[0]
         tables = self.by_rid(parts[0].table, first)
         for part, a in zip(parts[1:], names[1:], strict=True):
-            tables += f" {'CROSS ' if self.sqlite else ''}JOIN {self.by_rid(part.table, a)} ON {a}.rid = {first}.rid AND ({a}.flags >> 4) = ({first}.flags >> 4)"
+            join = "CROSS JOIN" if self.sqlite else "JOIN"
+            tables += f" {join} {self.by_rid(part.table, a)} ON {a}.rid = {first}.rid AND ({a}.flags >> 4) = ({first}.flags >> 4)"
         where = " AND ".join(self.row(part, a) for part, a in zip(parts, names, strict=True))
         return f"EXISTS (SELECT 1 FROM {tables} WHERE {first}.rid = {at} AND {where})"
 
@@ -254,12 +266,10 @@ class Sql:
         if self.sqlite:
             wanted = f"{k}.key IN ({', '.join(self._xor(f't_{t}.self', self.value(p)) for p in ps)})"
             return f"{at} IN (SELECT {k}.rid FROM ({self.select('self', target, t)}) t_{t} CROSS JOIN key {k} WHERE {wanted})"
-        own = (
-            f"{t}.self = ANY (ARRAY[{', '.join(f'{k}.key # {self.value(p)}' for p in ps)}])"
-            if len(ps) > 1
-            else f"{t}.self = ({k}.key # {self.value(ps[0])})"
-        )
-        return f"EXISTS (SELECT 1 FROM unnest({alias}.keys) AS {k}(key) JOIN resource {t} ON {own} WHERE {self.visible(t, target.types, target.condition)})"
+        there = [f"{k}.key # {self.value(p)}" for p in ps]
+        own = f"{t}.self = ({there[0]})" if len(there) == 1 else f"{t}.self = ANY (ARRAY[{', '.join(there)}])"
+        where = self.visible(t, target.types, target.condition)
+        return f"EXISTS (SELECT 1 FROM unnest({alias}.keys) AS {k}(key) JOIN resource {t} ON {own} WHERE {where})"
 
     def _referred_by(self, ps: Sequence[int], other: Source, alias: str) -> str:
         o, k = self.alias(), self.alias()
@@ -297,6 +307,14 @@ class Sql:
             return f"SELECT DISTINCT rid FROM key WHERE {self.among('key', by.any)}"
         assert type(by) is Ordered
         return f"SELECT DISTINCT x.rid FROM {by.table} x WHERE {self.row(by, 'x')}"
+
+
+def either(conditions: Sequence[str]) -> str:
+    """OR as a balanced tree: SQLite refuses expressions deeper than 1,000."""
+    if len(conditions) < 2:
+        return f"({conditions[0]})" if conditions else "(1 = 0)"
+    middle = len(conditions) // 2
+    return f"({either(conditions[:middle])} OR {either(conditions[middle:])})"
 
 
 def implies_type(parts: Sequence[Condition]) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fhir_profiles import tables
 from fhir_profiles.tables import SearchParam, type_number
+from health_hub.fhir.index import registry
 from health_hub.fhir.json import loads
 from health_hub.fhir.outcome import FhirError, Issue, bad_request
 from health_hub.fhir.search.query import UriValue
@@ -23,11 +24,11 @@ Codes = dict[tuple[str, str | None], None]
 
 
 def known(resource_type: str, code: str) -> SearchParam | None:
-    return tables.search_params(resource_type).get(code)
+    return registry.params(resource_type).get(code)
 
 
 def param(resource_type: str, code: str) -> SearchParam:
-    return tables.search_params(resource_type)[code]
+    return registry.params(resource_type)[code]
 
 
 def named(types: tuple[str, ...], url: str) -> Condition:

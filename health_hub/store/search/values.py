@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from fhir_profiles.tables import RESOURCE_TYPES, type_number
 from health_hub.fhir import index, keys
-from health_hub.fhir.index import APART, Age, Column, Composite, Direct, Elsewhere, Plan, Restricted, Union, Words, forms
+from health_hub.fhir.index import APART, Age, Column, Composite, Direct, Elsewhere, Plan, Restricted, Union, Words, forms, registry
 from health_hub.fhir.outcome import bad_request
 from health_hub.fhir.search.query import (
     CompositeValue,
@@ -57,9 +57,7 @@ def plans(types: tuple[str, ...], code: str) -> tuple[tuple[str, Plan], ...]:
     return tuple(found)
 
 
-def forget() -> None:
-    """After search parameters changed."""
-    plans.cache_clear()
+registry.on_change(plans.cache_clear)
 
 
 def test(asked: Test, types: tuple[str, ...]) -> Condition:
