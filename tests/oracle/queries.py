@@ -226,7 +226,9 @@ class Generator:
         text = self.random.choice(texts)
         cut = self.random.choice((len(text), len(text), 10, 7, 4))
         text = text[:cut] if cut < len(text) else text
-        return "", self.random.choice(PREFIXES) + text
+        prefix = self.random.choice(PREFIXES)
+        # About now is another time when the server reads it.
+        return "", ("ge" if prefix == "ap" and param.code == "_lastUpdated" else prefix) + text
 
     def _number(self, param: SearchParam, node: Any) -> tuple[str, str] | None:
         found = [x for pair in values.numbers(node) for x in pair if x.is_finite()]
