@@ -21,14 +21,14 @@ PATIENT = tables.search_params("Patient")
 
 
 def test_a_usual_search() -> None:
-    query = ask("Observation", "subject=Patient/x&code=http://loinc.org|8867-4&_sort=-date,status&_count=20")
+    query = ask("Observation", "subject=Patient/x&code=http://loinc.org%7C8867-4&_sort=-date,status&_count=20")
     assert query.where == (
         Asked(OBSERVATION["subject"], None, (ReferenceValue("Patient", "x"),)),
         Asked(OBSERVATION["code"], None, (TokenValue("http://loinc.org", "8867-4"),)),
     )
     assert [(s.param.code if s.param else "", s.descending) for s in query.sort] == [("date", True), ("status", False)]
     assert query.count == 20
-    assert link(query) == "subject=Patient/x&code=http://loinc.org|8867-4&_sort=-date,status&_count=20"
+    assert link(query) == "subject=Patient/x&code=http://loinc.org%7C8867-4&_sort=-date,status&_count=20"
 
 
 def test_commas_are_alternatives_and_repeats_are_conjunctions() -> None:

@@ -5,8 +5,8 @@ from urllib.parse import quote
 from health_hub.fhir.search.query import Query
 
 CURSOR = "_cursor"
-# Readable links: characters a query may hold as they are (RFC 3986). `+` and `&` are not among them.
-_SAFE = "/:|$,*@!()~"
+# Readable links: characters a query may hold as they are (RFC 3986), without `+` and `&`. `|` may not, and Java's URI refuses it.
+_SAFE = "/:$,*@!()~"
 
 
 def link(query: Query, cursor_token: str | None = None) -> str:

@@ -1,0 +1,1 @@
+"""Client libraries of other projects, unchanged, against a hub that really runs."""

@@ -1,0 +1,70 @@
+"""One hub in a process of its own for all of these tests, and the tools of the other languages."""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.processes import Hub
+from tests.clients import install
+
+Run = Callable[..., str]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """They share the hub, so they stay on one worker."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("clients"))
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API's address, of an empty hub on SQLite."""
+    hub = Hub(f"sqlite:///{tmp_path_factory.mktemp('clients')}/hub.db", None)
+    yield f"http://127.0.0.1:{hub.port}/fhir"
+    hub.stop()
+    hub.log.close()
+
+
+def _or_skip(fetch: Callable[[], Path]) -> Path:
+    try:
+        return fetch()
+    except install.Missing as e:
+        pytest.skip(str(e))
+
+
+@pytest.fixture(scope="session")
+def node() -> Run:
+    """Runs a script of node/ with the locked packages."""
+    folder = _or_skip(install.node)
+
+    def run(script: str, *arguments: str) -> str:
+        # Modules are looked for beside the script and above it.
+        with tempfile.TemporaryDirectory(dir=folder) as here:
+            for file in (install.HERE / "node").glob("*.mjs"):
+                shutil.copy(file, here)
+            return _run("node", f"{here}/{script}", *arguments)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def java() -> Run:
+    """Compiles and runs a program of java/ with the jars of its pom.xml."""
+    folder = _or_skip(install.java)
+
+    def run(program: str, *arguments: str) -> str:
+        quick = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx512m")
+        return _run("java", *quick, "-ea", "-cp", f"{folder}/lib/*", str(install.HERE / "java" / program), *arguments)
+
+    return run
+
+
+def _run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
+    return done.stdout

@@ -1,0 +1,81 @@
+"""Fetches what the clients of other languages need into a cache, once for each set of versions.
+
+`python -m tests.clients.install` does it ahead of the tests; they do it themselves when it was not done.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "health-hub"
+NODE_MAJOR = 20  # the least that fhir-kit-client runs on
+JAVA_MAJOR = 17
+SECONDS = 600
+
+
+class Missing(Exception):
+    """The tool, or the network to fetch its packages, is not there; the text says which."""
+
+
+def node() -> Path:
+    """The folder that has node_modules."""
+    _tool("node", "node -p process.versions.node", NODE_MAJOR)
+    if not shutil.which("npm"):
+        raise Missing("node: npm is not installed")
+    return _made("node", ["package.json", "package-lock.json", ".npmrc"], "npm", "ci", "--silent", "--ignore-scripts", "--no-progress")
+
+
+def java() -> Path:
+    """The folder that has the jars in lib/."""
+    _tool("java", "javac -version", JAVA_MAJOR)
+    if not shutil.which("mvn"):
+        raise Missing("java: mvn is not installed")
+    return _made("java", ["pom.xml"], "mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=lib")
+
+
+def _tool(name: str, ask: str, least: int) -> None:
+    if not shutil.which(ask.split()[0]):
+        raise Missing(f"{name} is not installed")
+    said = subprocess.run(ask.split(), capture_output=True, text=True, check=False)
+    version = (said.stdout or said.stderr).split()[-1:]
+    if not version or not version[0].split(".")[0].isdigit() or int(version[0].split(".")[0]) < least:
+        raise Missing(f"{name}: version {least} or newer is needed, not {' '.join(version)}")
+
+
+def _made(kind: str, files: list[str], *command: str) -> Path:
+    """`command` run in a folder with copies of `files`; what it made is kept under the hash of them."""
+    sources = [HERE / kind / f for f in files]
+    digest = hashlib.sha256(b"\0".join(s.read_bytes() for s in sources)).hexdigest()[:16]
+    folder = CACHE / f"clients-{kind}-{digest}"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with open(CACHE / f"clients-{kind}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.exists():
+            return folder
+        with tempfile.TemporaryDirectory(dir=CACHE) as place:
+            draft = Path(place) / "draft"
+            draft.mkdir()
+            for s in sources:
+                shutil.copy(s, draft)
+            try:
+                done = subprocess.run(command, cwd=draft, capture_output=True, text=True, timeout=SECONDS, check=False)
+            except subprocess.TimeoutExpired:
+                raise Missing(f"{kind}: {command[0]} did not get the packages within {SECONDS} s (network?)") from None
+            if done.returncode:
+                raise Missing(f"{kind}: {command[0]} could not get the packages (network?): {(done.stderr or done.stdout).strip()[-300:]}")
+            draft.rename(folder)
+    return folder
+
+
+if __name__ == "__main__":
+    for fetch in (node, java):
+        try:
+            fetch()
+        except Missing as e:
+            sys.exit(str(e))
