@@ -99,10 +99,12 @@ def listen(settings: Settings) -> int:
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
+    from health_hub.rest.protocol import HttpProtocol
+
     config = uvicorn.Config(
         "health_hub.app:create", factory=True, host=settings.host.strip("[]"), port=settings.port, workers=settings.workers,
-        loop="uvloop" if sys.platform != "win32" else "asyncio", http="httptools", ws="none", lifespan="on",
-        log_level=settings.log_level, access_log=settings.log_level == "debug", server_header=False, date_header=True,
+        loop="uvloop" if sys.platform != "win32" else "asyncio", http=HttpProtocol, ws="none", lifespan="on",
+        log_level=settings.log_level, access_log=settings.log_level == "debug", server_header=False, proxy_headers=False, date_header=True,
         timeout_graceful_shutdown=DRAIN_SECONDS, timeout_keep_alive=75, backlog=2048,
     )
     # uvicorn hands the signal on when it has drained; asked to end is no failure.

@@ -1,6 +1,5 @@
 """PostgreSQL behind the store: a pool of readers, a few writing connections (asyncpg)."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import asyncpg
 
 from health_hub.fhir.outcome import FhirError, Issue
+from health_hub.store.connections import Connections
 
 WRITERS = 2
 READERS = 8
@@ -28,17 +28,16 @@ class PostgresReader:
 
     dialect = "postgresql"
 
-    def __init__(self, pool: Any) -> None:
-        self._pool = pool
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
 
     async def fetch(self, sql: str, args: Sequence[Any] = (), timeout: float | None = None) -> list[Any]:
         try:
-            rows: list[Any] = await self._pool.fetch(sql, *args, timeout=timeout)
+            return await self._connections.fetch(sql, args, timeout)
         except (TimeoutError, asyncpg.QueryCanceledError):  # before LOST: a TimeoutError is an OSError too
             raise FhirError(503, Issue("too-costly", f"the search took longer than {timeout or 0:g} s; narrow it")) from None
         except LOST as e:
             raise unavailable(e) from e
-        return rows
 
 
 class PostgresTransaction:
@@ -70,21 +69,14 @@ class PostgresDatabase:
     def __init__(self, url: str) -> None:
         self.url = url
 
-    async def _pool(self, size: int) -> Any:
-        return await asyncpg.create_pool(self.url, min_size=min(2, size), max_size=size, statement_cache_size=1000,
-                                         max_cached_statement_lifetime=0, server_settings=SESSION)
-
     async def open(self) -> None:
-        self._readers = await self._pool(READERS)
-        self._writers = await self._pool(WRITERS)
+        self._readers = Connections(self.url, READERS, SESSION)
+        self._writers = Connections(self.url, WRITERS, SESSION)
         self.reader = PostgresReader(self._readers)
 
     async def close(self) -> None:
-        for pool in (self._readers, self._writers):
-            try:
-                await asyncio.wait_for(pool.close(), 10)
-            except TimeoutError:
-                pool.terminate()
+        await self._readers.close()
+        await self._writers.close()
 
     async def fetch(self, sql: str, args: Sequence[Any] = (), timeout: float | None = None) -> list[Any]:
         return await self.reader.fetch(sql, args, timeout)
