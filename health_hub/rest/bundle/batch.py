@@ -41,6 +41,8 @@ async def batch(hub: Hub, request: Request, bundle: dict[str, Any]) -> Response:
             await pace.rest()
     names = Names(readable, request.base)
 
+    failed: list[int] = []
+
     async def run(entry: Entry) -> None:
         try:
             _independent(entry, names)
@@ -49,7 +51,9 @@ async def batch(hub: Hub, request: Request, bundle: dict[str, Any]) -> Response:
         except FhirError as e:
             out[entry.index] = answers.refused(e)
         except Exception:
-            log.exception("batch entry %d failed", entry.index)
+            if not failed:  # one trace is enough: ten thousand entries seldom fail for ten thousand reasons
+                log.exception("batch entry %d failed", entry.index)
+            failed.append(entry.index)
             out[entry.index] = answers.refused(FhirError(500, Issue("exception", "the hub failed to handle this entry")))
 
     for abreast, kinds in _PHASES:

@@ -37,6 +37,8 @@ class Names:
                 given[url] = entry
             if entry.kind in _NAMED:
                 self._add(entry)
+        # Names that can mean nothing outside of this Bundle.
+        self.urns = {name: entry for name, entry in self._absolute.items() if name[:4] == "urn:"}
 
     def _add(self, entry: Entry) -> None:
         url = entry.full_url
@@ -54,11 +56,6 @@ class Names:
             self._relative.setdefault(literal.base, {})[literal.reference] = entry
         else:
             self._absolute[url] = entry
-
-    @property
-    def urns(self) -> dict[str, Entry]:
-        """Names that can mean nothing outside of this Bundle."""
-        return {name: entry for name, entry in self._absolute.items() if name[:4] == "urn:"}
 
     def seen_from(self, entry: Entry) -> dict[str, Entry]:
         """name -> entry, for the references in this entry's resource. One dict for all who see the same."""

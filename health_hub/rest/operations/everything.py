@@ -73,7 +73,7 @@ async def _everything(hub: Hub, request: Request) -> Response:
         raise gone(focus)
     path = f"{request.type}/{request.id}/$everything"
     text = "&".join(f"{name}={value}" for name, value in _shown(given))
-    bound = page.context(path, text)
+    bound = page.context(path, given.pairs())
     token = request.parameter(page.PAGE)
     place = page.unseal(hub.store.secret, bound, token) if token is not None else page.FIRST
     cursor, sent = place.cursor if place.cursor is not None else (None, [])
