@@ -267,7 +267,7 @@ public class HapiClient {
         wrong.setType(BundleType.TRANSACTION);
         wrong.addEntry().setResource(patient("never")).getRequest().setMethod(HTTPVerb.POST).setUrl("Patient");
         wrong.addEntry().setResource(observation("Patient?identifier=" + SYSTEM + "|nobody", "1.0", "2026")).getRequest().setMethod(HTTPVerb.POST).setUrl("Observation");
-        refused(PreconditionFailedException.class, () -> client.transaction().withBundle(wrong).execute());
+        refused(InvalidRequestException.class, () -> client.transaction().withBundle(wrong).execute());
         same(0, found("never").size());
 
         Bundle batch = new Bundle();
