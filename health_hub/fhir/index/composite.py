@@ -127,4 +127,4 @@ def _row(kind: str, of: str, value: Any, p: int, flags: int, sink: Sink) -> None
         if measure := MEASURES[of](value):
             sink.quantities.append((p, *measure, flags))
     elif kind == "string" and of in TEXTS:
-        sink.strings.update((p, forms.fold(text), flags) for text in TEXTS[of](value) if "\0" not in text)
+        sink.strings.update((p, forms.fold(text), flags) for text in TEXTS[of](value))

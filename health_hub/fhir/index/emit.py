@@ -224,8 +224,7 @@ def _uri(target: Target, element_type: str) -> Emit | None:
         if is_canonical and form == "v":
             text = x.partition("|")[0]
             found.append(p ^ value("u", text))
-        if "\0" not in text:
-            sink.strings.add((p, text, 0))
+        sink.strings.add((p, text, 0))
 
     return uri
 
@@ -241,8 +240,7 @@ def _string(target: Target, element_type: str) -> Emit | None:
         sink.keys.append(present)
         for text in of(x):
             sink.keys.append(p ^ value("e", keys.exact(text)))
-            if "\0" not in text:
-                sink.strings.add((p, forms.fold(text), flags))
+            sink.strings.add((p, forms.fold(text), flags))
 
     return string
 
@@ -298,7 +296,7 @@ def _special(target: Target, element_type: str) -> Emit | None:
     p = target.p
 
     def position(x: Any, sink: Sink) -> None:
-        latitude, longitude = float(x["latitude"]), float(x["longitude"])
+        latitude, longitude = float(x.get("latitude", 999)), float(x.get("longitude", 999))
         if -90 <= latitude <= 90 and -180 <= longitude <= 180:
             sink.keys.append(p ^ PRESENT)
             sink.positions.append((p, latitude, longitude))

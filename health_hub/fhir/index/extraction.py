@@ -24,12 +24,14 @@ def extract(resource: dict[str, Any]) -> Rows:
         sink = _run(resource, name)
     except _WRONG:
         sink = _run(repaired(resource, name), name)
+    # PostgreSQL has no text with NUL.
+    strings = [row for row in sink.strings if "\0" not in row[1]]
     return Rows(
         sorted(set(sink.keys)),
         _marked(sink.dates, 2) if sink.dates else [],
         _marked(sink.numbers, 2) if sink.numbers else [],
         _marked(sink.quantities, 2) if sink.quantities else [],
-        _marked(list(sink.strings), 1) if sink.strings else [],
+        _marked(strings, 1) if strings else [],
         sink.positions,
     )
 

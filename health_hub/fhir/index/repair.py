@@ -20,11 +20,11 @@ def repaired(value: dict[str, Any], name: str) -> dict[str, Any]:
         if element is None:
             continue
         if element.array:
-            if isinstance(x, list):
-                items = [_one(i, element.type) for i in x]
-                # Empty places keep their number, an index may count them.
-                if any(i is not None for i in items):
-                    out[key] = items if tables.type_(element.type).kind == "primitive" else [i if i is not None else {} for i in items]
+            items = [_one(i, element.type) for i in x] if isinstance(x, list) else []
+            if any(i is not None for i in items):
+                # Primitives may have null among them; a backbone element keeps its number, in case an index counts.
+                kind = tables.type_(element.type).kind
+                out[key] = items if kind == "primitive" else [i or {} for i in items if i is not None or kind == "backbone"]
         elif (one := _one(x, element.type)) is not None:
             out[key] = one
     return out
@@ -41,4 +41,4 @@ def _one(x: Any, name: str) -> Any:
     if name in _NUMBERS:
         return x if isinstance(x, int | Number) and not isinstance(x, bool) else None
     # An empty text is no value, and what is no Unicode text has no hash that search could ask for.
-    return x if isinstance(x, str) and x and x.isprintable() | (not any("\ud800" <= c <= "\udfff" for c in x)) else None
+    return x if isinstance(x, str) and x and not any("\ud800" <= c <= "\udfff" for c in x) else None

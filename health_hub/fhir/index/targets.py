@@ -36,6 +36,8 @@ def _of(resource: dict[str, Any], name: str, param: SearchParam) -> Iterator[str
         return
     for branch in ways:
         for value in branch.values(resource):
+            if branch.type == "Reference" and value.__class__ is not dict:
+                raise TypeError("a Reference is an object")
             yield from _target(value, branch.only or (param.targets if branch.type == "Resource" else ()), resource)
 
 
