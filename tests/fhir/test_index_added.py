@@ -75,7 +75,8 @@ def test_composite_of_added_parts() -> None:
     index.add(param("kin-name", "composite", "Patient.contact", components=(
         ("http://x.org/SearchParameter/contact-kin", "relationship"), ("http://x.org/SearchParameter/contact-name", "name"))))  # fmt: skip
     found = index.extract({"resourceType": "Patient", "contact": [
-        {"relationship": [{"coding": [{"code": "M"}]}], "name": {"family": "Lê"}}, {"relationship": [{"coding": [{"code": "F"}]}]}]})  # fmt: skip
+        {"relationship": [{"coding": [{"code": "M"}]}], "name": {"family": "Lê"}},
+        {"relationship": [{"coding": [{"code": "F"}]}]}]})  # fmt: skip
     p = keys.parameter("Patient", "kin-name")
     assert [r[1] for r in found.strings if r[0] == p ^ keys.value("x", "cm")] == ["le"]
     assert not [r for r in found.strings if r[0] == p ^ keys.value("x", "cf")]
