@@ -57,7 +57,7 @@ async def test_reads_back_as_sent(name: str, database_url: str) -> None:
         entries, answers = loads(request)["entry"], loads(answer)["entry"]
         located = [a["response"]["location"].split("/_history/")[0] for a in answers]
         names = {e["fullUrl"]: where for e, where in zip(entries, located, strict=True) if "fullUrl" in e}
-        stored = await store.view().read_many([tuple(where.rsplit("/", 2)[-2:]) for where in located])  # type: ignore[misc]
+        stored = await store.view().read_many([tuple(where.rsplit("/", 2)[-2:]) for where in located])
         for entry, a, now in zip(entries, answers, stored, strict=True):
             if a["response"]["status"].startswith("200") and entry["request"]["method"] == "POST":
                 continue  # a conditional create that found its resource
