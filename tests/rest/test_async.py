@@ -82,3 +82,12 @@ async def test_single_reads_and_writes_are_answered_at_once(client: httpx.AsyncC
     assert made.status_code == 201
     assert (await client.get(made.headers["location"], headers=ASYNC)).status_code == 200
     assert (await client.get("_job/unknown")).status_code == 404
+
+
+async def test_a_batch_answered_later(client: httpx.AsyncClient) -> None:
+    entries = [{"resource": {"resourceType": "Patient"}, "request": {"method": "POST", "url": "Patient"}},
+               {"request": {"method": "GET", "url": "Patient/none"}}]  # fmt: skip
+    taken = await client.post("", json={"resourceType": "Bundle", "type": "batch", "entry": entries}, headers=ASYNC)
+    assert taken.status_code == 202
+    (entry,) = (await finished(client, taken.headers["content-location"])).json()["entry"]
+    assert [e["response"]["status"][:3] for e in entry["resource"]["entry"]] == ["201", "404"]
