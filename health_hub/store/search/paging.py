@@ -106,7 +106,7 @@ async def small_or_walk(source: Source, world: World) -> tuple[Sql, str]:
         parts = conjuncts(source.condition)
         # One key alone needs no counting: it is in the order of rid.
         by, little = (
-            (parts[0], False) if len(parts) == 1 and type(parts[0]) is Keys and len(parts[0].any) == 1 else await smallest(parts, world)
+            (parts[0], False) if len(parts) == 1 and type(parts[0]) is Keys and len(parts[0].any) == 1 else await smallest(source, world)
         )
         if by is not None and not little and not (type(by) is Keys and len(by.any) == 1):
             by = None
@@ -173,7 +173,7 @@ async def _sorted_sql(
 async def _small(source: Source, world: World) -> tuple[Sql, str] | None:
     if world.dialect == "postgresql":
         return await _fenced(source, world)
-    by, little = await smallest(conjuncts(source.condition), world)
+    by, little = await smallest(source, world)
     if not little:
         return None
     sql = world.sql()
@@ -191,6 +191,8 @@ def _walk_sql(
     if at is None or at[0][0] is not None:
         if first.own:
             start, value, rid = "resource r", f"r.{first.column}", "r.rid"
+            if sql.sqlite and first.column == "updated":
+                start += " INDEXED BY resource_updated" if len(source.types) == 1 else " INDEXED BY resource_time"
             where = [sql.visible("r", source.types, source.condition)]
             if len(source.types) == 1:
                 where.append(f"r.type = {source.types[0]}")

@@ -5,11 +5,10 @@ counts, up to a bound.
 """
 
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from health_hub.store.search.condition import Condition, Ids, Keys, Ordered, Selves
+from health_hub.store.search.condition import Condition, Ids, Keys, Ordered, Selves, Source, Updated, conjuncts
 
 if TYPE_CHECKING:
     from health_hub.store.search.resolve import World
@@ -63,12 +62,14 @@ def few(part: Condition, frequent: Frequent, limit: float) -> bool:
     return type(part) is Ids or (type(part) is Selves and len(part.selves) <= FEW)
 
 
-async def smallest(parts: Sequence[Condition], world: "World") -> tuple[Condition | None, bool]:
+async def smallest(source: Source, world: "World") -> tuple[Condition | None, bool]:
     """SQLite: the conjunct to start at, and whether it finds few."""
+    parts = conjuncts(source.condition)
     for part in parts:
         if type(part) is Ids or (type(part) is Selves and len(part.selves) <= FEW):
             return None, True  # the row's own indexes
-    able = [p for p in parts if (type(p) is Keys and p.any) or (type(p) is Ordered and _ranged(p))]
+    one_type = len(source.types) == 1
+    able = [p for p in parts if (type(p) is Keys and p.any) or (type(p) is Ordered and _ranged(p)) or (type(p) is Updated and one_type)]
     if not able:
         return None, False
     for bound in (FEW // 10, FEW):
@@ -77,6 +78,9 @@ async def smallest(parts: Sequence[Condition], world: "World") -> tuple[Conditio
         for part in able:
             if type(part) is Keys:
                 inner = f"SELECT 1 FROM key WHERE {sql.among('key', part.any)}"
+            elif type(part) is Updated:
+                changed = f"x.type = {source.types[0]} AND {sql.tests(part.tests, 'x')}"
+                inner = f"SELECT 1 FROM resource x INDEXED BY resource_updated WHERE {changed}"
             else:
                 assert type(part) is Ordered
                 inner = f"SELECT 1 FROM {part.table} x WHERE {sql.row(part, 'x')}"

@@ -289,6 +289,9 @@ class Sql:
 
     def from_where(self, source: Source, by: Condition | None, t: str) -> str:
         """FROM and WHERE of the visible resources of a source; SQLite starts at the rows of `by`, one of its conjuncts."""
+        if type(by) is Updated:
+            where = self.visible(t, source.types, source.condition)
+            return f"FROM resource {t} INDEXED BY resource_updated WHERE {t}.type = {source.types[0]} AND {where}"
         tables, rid, first = self.driver(by, t)
         where = self.visible(t, source.types, source.condition, rid, given=by)
         return f"FROM {tables} WHERE {first}{where}"

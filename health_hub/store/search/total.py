@@ -32,7 +32,7 @@ async def total(source: Source, world: World) -> int:
     else:
         sql = world.sql()
         parts = conjuncts(source.condition)
-        by, _ = await smallest(parts, world)
+        by, _ = await smallest(source, world)
         if by is None and len(source.types) == 1 and not any(type(p) is Ids or type(p) is Selves for p in parts):
             by = Keys((type_key(source.types[0]),))
         if type(by) is Keys and not any(map(_needs_row, parts)) and (implies_type(parts) or by not in parts):
