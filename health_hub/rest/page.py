@@ -1,26 +1,29 @@
-"""Pages of a longer result: Bundles put together from stored bytes, and signed links to go on (R4 http.html#paging).
+"""Pages of a longer result: Bundles put together from stored bytes, and sealed links to go on (R4 http.html#paging).
 
-A `_page` token holds where the walk stands. It is signed together with the query it belongs to, so it can neither be
-made up nor moved to another search; links keep the form [base]/Patient?... because some clients take only their query.
+A `_page` token holds where the walk stands: values of a sort among it, which may be a patient's name and do not belong into
+a log. So it is sealed (AES-GCM) together with the query it belongs to: it can neither be read, nor made up, nor moved to another search; links keep the form [base]/Patient?... because some clients take only their query.
 """
 
 import base64
 import binascii
 import hashlib
-import hmac
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from health_hub.fhir.json import dumps
-from health_hub.fhir.outcome import FhirError, bad_request
+from health_hub.fhir.outcome import bad_request
 from health_hub.rest.request import Pairs
 
 PAGE = "_page"
 BACK = 8  # how many pages back `previous` leads before it stops being offered
-_MAC = 16
+_NONCE = 12
 # May differ between the pages of one walk.
 _FREE = frozenset((PAGE, "_format", "_pretty"))
 
@@ -46,26 +49,25 @@ FIRST = Place()
 
 def seal(secret: bytes, context: str, place: Place) -> str:
     """A token for a place within the walk that `context` names."""
-    payload = dumps([place.cursor, list(place.before), place.total])
-    return base64.urlsafe_b64encode(_mac(secret, context, payload) + payload).rstrip(b"=").decode()
+    payload, nonce = dumps([place.cursor, list(place.before), place.total]), os.urandom(_NONCE)
+    sealed = _cipher(secret).encrypt(nonce, payload, context.encode("utf-8", "surrogatepass"))
+    return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
 
 
 def unseal(secret: bytes, context: str, token: str) -> Place:
     """400 for a token that this hub did not make for this walk."""
     try:
         raw = base64.b64decode(token.encode("ascii") + b"=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        mac, payload = raw[:_MAC], raw[_MAC:]
-        if hmac.compare_digest(mac, _mac(secret, context, payload)):
-            cursor, before, total = msgspec.json.decode(payload)
-            return Place(cursor, tuple(before), total)
-    except (ValueError, UnicodeError, binascii.Error, FhirError):
-        pass
-    raise bad_request("_page is not a page of this search; follow the links as they were given", "invalid", f"http.{PAGE}")
+        payload = _cipher(secret).decrypt(raw[:_NONCE], raw[_NONCE:], context.encode("utf-8", "surrogatepass"))
+        cursor, before, total = msgspec.json.decode(payload)
+        return Place(cursor, tuple(before), total)
+    except (ValueError, UnicodeError, binascii.Error, InvalidTag):
+        raise bad_request("_page is not a page of this search; follow the links as they were given", "invalid", f"http.{PAGE}") from None
 
 
-def _mac(secret: bytes, context: str, payload: bytes) -> bytes:
-    text = context.encode("utf-8", "surrogatepass")
-    return hmac.new(secret, b"page\0%d\0%b%b" % (len(text), text, payload), hashlib.sha256).digest()[:_MAC]
+@lru_cache(maxsize=4)
+def _cipher(secret: bytes) -> AESGCM:
+    return AESGCM(hashlib.blake2b(b"page", key=secret[:64], digest_size=32).digest())
 
 
 def context(path: str, pairs: Pairs) -> str:
