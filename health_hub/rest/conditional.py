@@ -18,10 +18,11 @@ from health_hub.rest.respond import Response
 from health_hub.store.model import Change, Expect, ExpectationChanged, Result, Stored
 
 TURNS = 20
-# Parameters that shape an answer; as a condition they say nothing.
+# Parameters that shape an answer, and the name Medplum's client gives a Binary's file; as a condition they say nothing.
 _SHAPE = frozenset(
-    ("_format", "_pretty", "_summary", "_elements", "_total", "_totalMethod", "_count", "_sort", "_include", "_revinclude", "_contained")
-)
+    ("_format", "_pretty", "_summary", "_elements", "_total", "_totalMethod", "_count", "_sort", "_include", "_revinclude", "_contained",
+     "_filename")
+)  # fmt: skip
 
 
 def has_criteria(request: Request) -> bool:
