@@ -1,0 +1,1 @@
+"""POST [base]: batch and transaction (R4 http.html#transaction)."""
