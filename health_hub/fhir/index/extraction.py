@@ -55,6 +55,8 @@ def _marked(rows: list[Any], high: int) -> list[Any]:
     if len(rows) == 1:
         row = rows[0]
         return [(*row[:-1], row[-1] | _BOTH)]
+    if len({row[0] for row in rows}) == len(rows):
+        return sorted([(*row[:-1], row[-1] | _BOTH) for row in rows])
     rows = list(dict.fromkeys(rows))
     smallest: dict[int, Any] = {}
     largest: dict[int, Any] = {}

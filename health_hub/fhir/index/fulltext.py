@@ -2,9 +2,7 @@
 
 import html
 import re
-from collections.abc import Iterator
 from functools import cache, lru_cache
-from itertools import islice
 from typing import Any
 
 from fhir_profiles import tables
@@ -13,6 +11,7 @@ from health_hub.fhir.index.forms import fold
 
 # A longer resource is found by its first words only.
 WORDS = 1000
+PRESENT = keys.value("p", "")
 _WORD = re.compile(r"\w{1,64}")
 _TAG = re.compile(r"<!--.*?-->|<[^>]*>", re.DOTALL)
 # Texts of these elements name things rather than say something.
@@ -69,38 +68,48 @@ def _has_texts(name: str, seen: frozenset[str]) -> bool:
     return False
 
 
-def _texts(value: Any, name: str) -> Iterator[str]:
+def _collect(value: Any, name: str, out: list[str]) -> None:
+    """Append the texts of a value of a type."""
     known = _textual(name)
     for key, x in value.items():
-        found = known.get(key)
-        if found is None:
+        if key not in known:
             continue
-        of, array = found
+        of, array = known[key]
         for item in x if array else (x,):
             if of == "string":
                 if item:
-                    yield item
+                    out.append(item)
             elif of == "xhtml":
-                yield narrative(item)
+                out.append(narrative(item))
             elif item is not None:
-                yield from _texts(item, item["resourceType"] if of == "Resource" else of)
+                _collect(item, item["resourceType"] if of == "Resource" else of, out)
 
 
 def word_keys(resource: dict[str, Any]) -> list[int]:
     """The word keys of a resource under _text and _content."""
     name = resource["resourceType"]
     p_text, p_content = keys.parameter(name, "_text"), keys.parameter(name, "_content")
-    div = resource["text"].get("div") if "text" in resource and tables.is_a(name, "DomainResource") else None
-    told = set(_hashes(narrative(div))[:WORDS]) if div else set()
-    found = [p_text ^ h for h in told]
-    if told:
-        found.append(p_text ^ keys.value("p", ""))
+    found: list[int] = []
+    told: set[int] = set()
+    if "text" in resource and tables.is_a(name, "DomainResource"):
+        div = resource["text"].get("div")
+        if div:
+            told = set(_hashes(narrative(div))[:WORDS])
+            found = [p_text ^ h for h in told]
+            found.append(p_text ^ PRESENT)
+            resource = {k: v for k, v in resource.items() if k != "text"}
+    texts: list[str] = []
+    _collect(resource, name, texts)
     said: dict[int, None] = {}
-    for text in _texts({k: v for k, v in resource.items() if k != "text"} if div else resource, name):
-        said.update(dict.fromkeys(_hashes(text)))
+    for text in texts:
+        for h in _hashes(text):
+            if h not in told:
+                said[h] = None
         if len(said) > WORDS:
+            said = dict.fromkeys(list(said)[:WORDS])
             break
     if said or told:
-        found.append(p_content ^ keys.value("p", ""))
-    found += [p_content ^ h for h in islice((h for h in said if h not in told), WORDS)]
+        found.append(p_content ^ PRESENT)
+        for h in said:
+            found.append(p_content ^ h)
     return found

@@ -23,19 +23,23 @@ def set_base(url: str) -> None:
     pointed.cache_clear()
 
 
+def _local(target: str) -> tuple[str, str | None]:
+    found = references.literal(target[len(_base) :] if _base and target.startswith(_base) else target)
+    if found is None:
+        return target, None
+    return (target if found.base or found.fragment else found.reference), found.type
+
+
 def local(target: str) -> str:
     """A reference as it is indexed: `Type/id` without version when it is to this server, else as it stands."""
-    relative = target[len(_base) :] if _base and target.startswith(_base) else target
-    found = references.literal(relative)
-    return found.reference if found and not found.base and not found.fragment else target
+    return _local(target)[0]
 
 
 @lru_cache(maxsize=8192)
 def pointed(target: str) -> tuple[int, str | None]:
     """The hash of a reference and the type it evidently points to. Cached: subject and encounter repeat within a load."""
-    text = local(target)
-    found = references.literal(text)
-    return keys.reference(text), found.type if found else None
+    text, name = _local(target)
+    return keys.reference(text), name
 
 
 def type_of(target: str, given: object = None) -> str | None:
