@@ -189,11 +189,13 @@ async def test_browsers_of_other_origins(client: httpx.AsyncClient, url: str, st
         assert response.headers["access-control-allow-origin"] == "*"
         for name in ("ETag", "Location", "Link", "Content-Location"):
             assert name in response.headers["access-control-expose-headers"]
+        assert "access-control-allow-credentials" not in response.headers
     assert "access-control-allow-origin" not in (await client.get(url)).headers
     some = FhirApp(store, Settings(cors_origins=("https://ours.vn",)))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=some), base_url="http://hub.test") as other:
         assert "access-control-allow-origin" not in (await other.get(url, headers={"Origin": "https://app.vn"})).headers
-        assert (await other.get(url, headers={"Origin": "https://ours.vn"})).headers["access-control-allow-origin"] == "https://ours.vn"
+        ours = (await other.get(url, headers={"Origin": "https://ours.vn"})).headers
+        assert (ours["access-control-allow-origin"], ours["access-control-allow-credentials"]) == ("https://ours.vn", "true")
 
 
 async def test_the_base_of_links_can_be_set(store: Store) -> None:
