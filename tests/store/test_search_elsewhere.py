@@ -267,3 +267,8 @@ async def test_every_type_at_once(store: Store) -> None:
     assert len(await found(store, "?_count=3")) == 8
     assert len(await found(store, "?_sort=-_lastUpdated&_count=3")) == 8
     assert set(await found(store, "?_type=Patient,Observation&_lastUpdated=gt2000-01-01&_count=2")) == {"p1", "p2", "b1", "b2", "b3"}
+
+
+async def test_contained_resources_are_not_searched(store: Store) -> None:
+    with pytest.raises(FhirError, match="_contained"):
+        await found(store, "Patient?_contained=true")

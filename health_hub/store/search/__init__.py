@@ -10,7 +10,7 @@ from typing import Any
 
 from fhir_profiles.tables import type_name, type_number
 from health_hub.fhir.index import Direct
-from health_hub.fhir.outcome import Issue
+from health_hub.fhir.outcome import Issue, bad_request
 from health_hub.fhir.search.query import NearValue, Query, Test
 from health_hub.store.model import Filter, Hit, SearchPage, Stored
 from health_hub.store.search.condition import NOTHING, Keys, Source, conjuncts
@@ -45,7 +45,7 @@ def stored(row: Any) -> Stored:
 async def search(reader: Any, query: Query, filter: Filter, cursor: Any | None = None, *, timeout: float | None = None) -> SearchPage:
     """One page: matches, then what they include; `cursor` is that of the page before."""
     world = World(reader, filter, timeout)
-    source = Source(tuple(map(type_number, query.types)), await conditions(query.where, query.types, world))
+    source = await _source(query, world)
     if query.summary == "count" or query.count == 0:
         return SearchPage([], None, await total(source, world))
     found = await page(source, sort_keys(query.sort, query.types), query.count or COUNT, cursor, world)
@@ -77,7 +77,7 @@ async def search(reader: Any, query: Query, filter: Filter, cursor: Any | None =
 async def count(reader: Any, query: Query, filter: Filter, *, timeout: float | None = None) -> int:
     """How many match."""
     world = World(reader, filter, timeout)
-    return await total(Source(tuple(map(type_number, query.types)), await conditions(query.where, query.types, world)), world)
+    return await total(await _source(query, world), world)
 
 
 async def find(reader: Any, queries: Sequence[Query], filter: Filter, limit: int = 2, *, timeout: float | None = None) -> list[list[str]]:
@@ -86,7 +86,7 @@ async def find(reader: Any, queries: Sequence[Query], filter: Filter, limit: int
     out: list[list[str]] = [[] for _ in queries]
     together: dict[int, list[tuple[int, tuple[int, ...]]]] = {}
     for n, query in enumerate(queries):
-        source = Source(tuple(map(type_number, query.types)), await conditions(query.where, query.types, world))
+        source = await _source(query, world)
         if source.condition == NOTHING:
             continue
         keys = [p.any[0] for p in conjuncts(source.condition) if type(p) is Keys and len(p.any) == 1]
@@ -110,6 +110,14 @@ async def find(reader: Any, queries: Sequence[Query], filter: Filter, limit: int
         for place, identity in rows:
             out[asked[place - 1][0]].append(identity)
     return out
+
+
+async def _source(query: Query, world: World) -> Source:
+    if query.contained != "false":
+        raise bad_request(
+            "parameter _contained: contained resources are not searched for themselves here, only false is supported", "not-supported"
+        )
+    return Source(tuple(map(type_number, query.types)), await conditions(query.where, query.types, world))
 
 
 async def _distances(rows: Sequence[Any], query: Query, places: Sequence[NearValue], world: World) -> dict[int, float]:

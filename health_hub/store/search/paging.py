@@ -322,19 +322,18 @@ def _words_sql(source: Source, words: Ordered, limit: int, at: Position | None, 
 async def by_document(source: Source, keys: tuple[SortKey, ...], count: int, cursor: dict[str, Any] | None, world: World) -> Page:
     """Tokens and references are stored as hashes, so their order is found in the documents: of a bounded number."""
     sql, text = await small_or_walk(source, world)
+    if cursor:
+        text += f" AND {_then(sql, 'r', cursor['s'])}"
     rows = await world.fetch(f"SELECT {_R}{_now(world)} {text} LIMIT {DOCUMENTS + 1}", sql.args)
     if len(rows) > DOCUMENTS:
         names = ", ".join(k.param.code for k in keys if k.param is not None)
         raise FhirError(403, Issue("too-costly", f"sorting by {names} is for at most {DOCUMENTS} matches; narrow the search"))
-    if not rows:
-        return Page([])
-    moment = cursor["s"] if cursor else _moment(rows[0][-1], world)
-    stood = {r[0]: p for p, r in await _moved(source, keys, moment, world)} if cursor else {}
-    found = []
+    moment = cursor["s"] if cursor else _moment(rows[0][-1], world) if rows else []
+    found = await _moved(source, keys, moment, world) if cursor else []
     for n, r in enumerate(rows):
         if n % 200 == 199:
             await asyncio.sleep(0)  # others want to be served meanwhile
-        found.append((stood.get(r[0]) or position(keys, r[7], r[4], r[2], r[0]), r))
+        found.append((position(keys, r[7], r[4], r[2], r[0]), r))
     at: Position | None = (tuple(cursor["k"]), cursor["r"]) if cursor else None
     found = [f for f in found if _between(keys, at, f[0], None)]
     place = placed(keys)
