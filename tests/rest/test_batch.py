@@ -1,5 +1,6 @@
 """batch: every entry its own outcome (R4 http.html#brules)."""
 
+import base64
 from typing import Any
 
 import httpx
@@ -95,6 +96,18 @@ async def test_operations_searches_and_history(client: httpx.AsyncClient) -> Non
         entry("GET", ""),
     )
     assert statuses(found)[:5] == ["200", "200", "200", "200", "404"]
+
+
+async def test_what_is_no_fhir_comes_as_binary(client: httpx.AsyncClient) -> None:
+    await client.put("Patient/a", json=patient(id="a"))
+    await client.put("Binary/b", content=b"\x00\x01", headers={"Content-Type": "image/png"})
+    found = await batch(
+        client, entry("GET", "Patient/a/$graphql?query={id}"), entry("GET", "Binary/b"), entry("GET", "Patient/never/$graphql?query={id}")
+    )
+    assert statuses(found) == ["200", "200", "404"]
+    assert base64.b64decode(found[0]["resource"]["data"]) == b'{"data":{"id":"a"}}'
+    assert found[0]["resource"]["contentType"] == "application/json"
+    assert (found[1]["resource"]["contentType"], found[1]["resource"]["data"]) == ("image/png", "AAE=")
 
 
 async def test_a_batch_within_a_batch_is_refused(client: httpx.AsyncClient) -> None:

@@ -1,5 +1,6 @@
 """The response Bundle of a batch or transaction, written entry by entry as bytes: documents are copied, never parsed again."""
 
+import base64
 from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 
@@ -62,7 +63,7 @@ class Answers:
         stored = response.stored
         if stored is not None and stored.version:
             parts += b',"etag":"W/\\"%d\\"","lastModified":"%b"' % (stored.version, self.instant(stored.updated))
-        document = None if request.method == "HEAD" or response.status == 304 else response.document(request)
+        document = None if request.method == "HEAD" or response.status == 304 else _document(request, response)
         if response.written:
             if document is not None and self._returns == "OperationOutcome" and response.status < 300:
                 return b'{"response":{%b,"outcome":%b}}' % (parts, document)
@@ -77,6 +78,14 @@ class Answers:
         """An entry of a batch that failed."""
         status = _STATUS.get(error.status, b"%d" % error.status)
         return b'{"response":{"status":"%b","outcome":%b}}' % (status, dumps(outcome(error.issues)))
+
+
+def _document(request: Request, response: Response) -> bytes | None:
+    """The resource of an answer; what is no FHIR, such as that of $graphql, goes as a Binary."""
+    if isinstance(response.content, bytes):
+        data = base64.b64encode(response.content).decode()
+        return dumps({"resourceType": "Binary", "contentType": response.content_type.partition(";")[0], "data": data})
+    return response.document(request)
 
 
 def bundle(kind: str, entries: Iterable[bytes]) -> bytes:
