@@ -22,6 +22,11 @@ def param(code: str, type_: str, expression: str, base: tuple[str, ...] = ("Pati
     return SearchParam(f"http://x.org/SearchParameter/{code}", code, base, type_, expression, **more)  # type: ignore[arg-type]
 
 
+R4 = "http://hl7.org/fhir/SearchParameter/"
+OBSERVATION = {
+    "resourceType": "Observation", "status": "final", "code": {"coding": [{"code": "1"}]}, "subject": {"reference": "Patient/1"},
+    "performer": [{"reference": "Practitioner/1"}],
+}  # fmt: skip
 PATIENT = {
     "resourceType": "Patient", "id": "1", "birthDate": "1990-05-01",
     "name": [{"use": "official", "family": "Lê"}, {"use": "old", "family": "Trần"}],
@@ -80,6 +85,29 @@ def test_composite_of_added_parts() -> None:
     p = keys.parameter("Patient", "kin-name")
     assert [r[1] for r in found.strings if r[0] == p ^ keys.value("x", "cm")] == ["le"]
     assert not [r for r in found.strings if r[0] == p ^ keys.value("x", "cf")]
+
+
+@pytest.mark.usefixtures("add")
+def test_what_is_stored_for_r4_does_not_depend_on_added_ones() -> None:
+    before = {name: index.extract(resource) for name, resource in (("Patient", PATIENT), ("Observation", OBSERVATION))}
+    plans = {code: index.plan("Observation", code) for code in index.params("Observation")}
+    index.add(param("aaa", "token", "Patient.gender"))
+    index.add(param("a-code", "token", "Observation.code", ("Observation",)))
+    index.add(param("any", "reference", "Observation.performer | Observation.subject", ("Observation",)))
+    assert {name: index.extract(resource) for name, resource in (("Patient", PATIENT), ("Observation", OBSERVATION))} == before
+    assert {code: index.plan("Observation", code) for code in plans} == plans
+    assert index.plan("Observation", "a-code") == plans["code"]
+    assert isinstance(index.plan("Observation", "any"), index.Union)
+
+
+@pytest.mark.usefixtures("add")
+def test_composite_of_several_contexts_is_stored_by_element() -> None:
+    index.add(param("code-string", "composite", "Observation | Observation.component", ("Observation",), components=(
+        (f"{R4}clinical-code", "code"), (f"{R4}Observation-value-string", "value.as(string)"))))  # fmt: skip
+    found = index.extract({**OBSERVATION, "component": [{"code": {"coding": [{"code": "in"}]}, "valueString": "Đỏ"}]})
+    p = keys.parameter("Observation", "code-string")
+    assert [r[1] for r in found.strings if r[0] == p ^ keys.value("x", "cin")] == ["do"]
+    assert not [r for r in found.strings if r[0] == p ^ keys.value("x", "c1")]
 
 
 @pytest.mark.usefixtures("add")

@@ -127,7 +127,7 @@ def plans(resource_type: str) -> Plans:
             everything[code] = _source(param, resource_type)
         elif not param.expression and param.url != _AGE:
             found[code] = Elsewhere(param)
-    sources = _distinct(everything, found)
+    sources = _distinct(everything, found, {p.code for p in registry.added()})
     for code, param in known.items():
         if param.url == _AGE:
             birth, dead = found.get("birthdate"), found.get("deceased")
@@ -144,7 +144,12 @@ def plans(resource_type: str) -> Plans:
                 if not plan.rooted:
                     composites[code] = (plan, param)
     for param in late:
-        found[param.code] = _combined(param, resource_type, known, found)
+        union = _combined(param, resource_type, known, found)
+        if union:
+            found[param.code] = union
+        else:
+            plan = _by_element(param, resource_type, found)
+            found[param.code], composites[param.code] = plan, (plan, param)
     return Plans(found, sources, composites)
 
 
@@ -160,11 +165,14 @@ def _width(source: Source) -> int:
     return len(source.ways) if isinstance(source.ways, tuple) else 0
 
 
-def _distinct(everything: dict[str, Source], found: dict[str, Plan]) -> dict[str, Source]:
-    """Fill the plans of all but composites; what is left has to be stored."""
+def _distinct(everything: dict[str, Source], found: dict[str, Plan], added: set[str]) -> dict[str, Source]:
+    """Fill the plans of all but composites; what is left has to be stored.
+
+    R4's own never lean on added ones: what is stored for them stays as it is when parameters come and go.
+    """
     sources: dict[str, Source] = {}
     same: dict[tuple[str, frozenset[Branch]], str] = {}
-    for code in sorted(everything, key=lambda c: (_width(everything[c]), c)):
+    for code in sorted(everything, key=lambda c: (c in added, _width(everything[c]), c)):
         source = everything[code]
         d = source.direct
         if not isinstance(source.ways, tuple) or not source.ways:
@@ -173,14 +181,13 @@ def _distinct(everything: dict[str, Source], found: dict[str, Plan]) -> dict[str
         first = same.setdefault((d.type, frozenset(source.ways)), code)
         if first != code:
             continue
-        # Fewer branches come first, so what could cover this one is there, unless it is narrowed below.
         sources[code] = source
     for code in list(sources):
         source = sources[code]
         if not isinstance(source.ways, tuple) or not source.ways:
             found[code] = source.direct
             continue
-        others = {c: s for c, s in sources.items() if c != code and isinstance(s.ways, tuple) and s.ways}
+        others = {c: s for c, s in sources.items() if c != code and _width(s) and (code in added or c not in added)}
         covered = _cover(frozenset(source.ways), source.direct.type, others)
         if covered is None:
             found[code] = source.direct
@@ -197,31 +204,24 @@ def _distinct(everything: dict[str, Source], found: dict[str, Plan]) -> dict[str
 
 def _composite(param: SearchParam, resource_type: str, sources: dict[str, Source], found: dict[str, Plan]) -> Composite | None:
     """None: several contexts, so a union of others perhaps."""
-    p = keys.parameter(resource_type, param.code)
-    try:
-        contexts = branches(param.expression, resource_type)
-    except Unsupported:
-        contexts = ()
+    contexts = _parts(param.expression, resource_type)
     if len(contexts) > 1:
         return None
-    parts, rooted = [], bool(contexts) and not contexts[0].steps
-    for url, expression in param.components:
+    plan = _by_element(param, resource_type, found)
+    if not contexts or contexts[0].steps or not plan.parts:
+        return plan
+    parts = []
+    for part, (url, expression) in zip(plan.parts, param.components, strict=True):
         definition = registry.by_url(url)
-        if definition is None:
-            return Composite(p, param.code, (), False)
-        plan = found.get(definition.code)
-        whole = set(_found_by(definition, resource_type))
-        mine = set(_parts(expression, resource_type)) if rooted else set()
-        usable = isinstance(plan, Direct | Union | Restricted)
-        if rooted and not (usable and mine and mine <= whole):
-            rooted = False
-        of = plan if isinstance(plan, Direct | Union | Restricted) else Direct(0, definition.code, definition.type)
-        parts.append((Part(of, definition.type, mine != whole), whole - mine))
-    if rooted:
-        for part, rest in parts:
-            if part.apart and isinstance(part.of, Direct):
-                sources[part.of.code].apart.update(rest)
-    return Composite(p, param.code, tuple(part if rooted else replace(part, apart=False) for part, _ in parts), rooted)
+        whole = set(_found_by(definition, resource_type)) if definition else set()
+        mine = set(_parts(expression, resource_type))
+        if not (mine and mine <= whole and (mine == whole or isinstance(part.of, Direct))):
+            return plan
+        parts.append((replace(part, apart=mine != whole), whole - mine))
+    for part, rest in parts:
+        if rest and isinstance(part.of, Direct):
+            sources[part.of.code].apart.update(rest)
+    return replace(plan, parts=tuple(part for part, _ in parts), rooted=True)
 
 
 def _found_by(param: SearchParam, resource_type: str) -> tuple[Branch, ...]:
@@ -236,15 +236,28 @@ def _parts(expression: str, context: str) -> tuple[Branch, ...]:
         return ()
 
 
-def _combined(param: SearchParam, resource_type: str, known: dict[str, SearchParam], found: dict[str, Plan]) -> Plan:
+def _by_element(param: SearchParam, resource_type: str, found: dict[str, Plan]) -> Composite:
+    parts = []
+    for url, _ in param.components:
+        definition = registry.by_url(url)
+        plan = found.get(definition.code) if definition else None
+        if definition is None:
+            return Composite(keys.parameter(resource_type, param.code), param.code, (), False)
+        of = plan if isinstance(plan, Direct | Union | Restricted) else Direct(0, definition.code, definition.type)
+        parts.append(Part(of, definition.type))
+    return Composite(keys.parameter(resource_type, param.code), param.code, tuple(parts), False)
+
+
+def _combined(param: SearchParam, resource_type: str, known: dict[str, SearchParam], found: dict[str, Plan]) -> Union | None:
     """combo-code-value-quantity is code-value-quantity or component-code-value-quantity."""
     parts = []
     mine = tuple(e for _, e in param.components)
-    for context in branches(param.expression, resource_type):
+    contexts = branches(param.expression, resource_type)
+    for context in contexts:
         for code, other in known.items():
             plan = found.get(code)
             alike = isinstance(plan, Composite) and tuple(e for _, e in other.components) == mine
             if isinstance(plan, Composite) and alike and _parts(other.expression, resource_type) == (context,):
                 parts.append(plan)
                 break
-    return Union(tuple(parts))
+    return Union(tuple(parts)) if len(parts) == len(contexts) else None
