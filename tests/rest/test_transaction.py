@@ -100,6 +100,7 @@ async def test_all_problems_of_all_entries_are_told_at_once(client: httpx.AsyncC
         ({"request": {"method": "POST"}, "resource": {"resourceType": "Patient"}}, "Bundle.entry[0].request.url"),
         ({"request": {"method": "SHOVE", "url": "Patient"}}, "Bundle.entry[0].request.method"),
         ({"request": {"url": "Patient"}}, "Bundle.entry[0].request.method"),
+        ({"request": {"method": {}, "url": []}, "fullUrl": {}}, "Bundle.entry[0].request.method"),
         ({"request": {"method": "POST", "url": "Patient"}}, "Bundle.entry[0].resource"),
         (
             {"request": {"method": "POST", "url": "Patient"}, "resource": {"resourceType": "Observation"}},

@@ -12,6 +12,7 @@ from health_hub.fhir.search.split import split_query
 from health_hub.rest.bundle.entry import Entry
 from health_hub.rest.bundle.match import Pool
 from health_hub.rest.bundle.names import Links
+from health_hub.rest.bundle.pace import Pace
 from health_hub.rest.conditional import condition
 from health_hub.rest.hub import Hub
 from health_hub.rest.request import Request
@@ -38,7 +39,7 @@ class Conditions:
                 pairs = split_query(text.encode("utf-8", "surrogateescape"))
                 self._queries[wanted] = condition(self._hub, self._request, type_name, pairs)
             except FhirError as e:
-                issues = [Issue(i.code, f"{type_name}?{text}: {i.diagnostics}", (expression,), i.severity) for i in e.issues]
+                issues = [Issue(i.code, f"{type_name}?{text[:200]}: {i.diagnostics}", (expression,), i.severity) for i in e.issues]
                 raise FhirError(e.status, issues) from None
 
     def forget(self) -> None:
@@ -68,7 +69,7 @@ class Conditions:
 def several(entry: Entry, text: str, ids: Iterable[str]) -> FhirError:
     """R4: a condition that more than one resource meets is not selective enough, 412."""
     some = ", ".join(list(ids)[:3])
-    why = f"{entry.type}?{text} matches several resources ({some}, ...)"
+    why = f"{entry.type}?{text[:200]} matches several resources ({some}, ...)"
     return FhirError(412, Issue("multiple-matches", why, (f"{entry.at}.request",)))
 
 
@@ -90,7 +91,7 @@ class Afterwards:
         return kept + pool.find(query) if pool is not None else kept
 
 
-def resolve_references(links: Links, conditions: Conditions, after: Afterwards) -> tuple[dict[str, str], list[Issue]]:
+async def resolve_references(links: Links, conditions: Conditions, after: Afterwards, pace: Pace) -> tuple[dict[str, str], list[Issue]]:
     """text -> `Type/id` for every conditional reference, and an issue for each that names none or several."""
     found: dict[str, str] = {}
     issues: list[Issue] = []
@@ -98,10 +99,12 @@ def resolve_references(links: Links, conditions: Conditions, after: Afterwards) 
         search = uses[0][2]
         key = (search.type, search.query)
         ids = after.match(search.type, conditions.query(key), conditions.ids(key))
+        if pace.due():
+            await pace.rest()
         if len(ids) == 1:
             found[text] = f"{search.type}/{ids[0]}"
             continue
         code, many = ("multiple-matches", "several resources") if ids else ("not-found", "no resource")
         for entry, slot, _ in uses:
-            issues.append(Issue(code, f"{text} matches {many}", (f"{entry.at}.resource.{links.path(entry, slot)}",)))
+            issues.append(Issue(code, f"{text[:200]} matches {many}", (f"{entry.at}.resource.{links.path(entry, slot)}",)))
     return found, issues

@@ -89,9 +89,9 @@ def read(raw: Any, index: int, base: str) -> Entry:
     method, url = request.get("method"), request.get("url")
     if method is None:
         issues.append(Issue("required", "request.method is missing", (f"{at}.request.method",)))
-    elif method not in _METHODS:
+    elif type(method) is str and method not in _METHODS:
         known = ", ".join(sorted(_METHODS))
-        issues.append(Issue("code-invalid", f"request.method {method!r} is not one of {known}", (f"{at}.request.method",)))
+        issues.append(Issue("code-invalid", f"request.method {method[:20]!r} is not one of {known}", (f"{at}.request.method",)))
     if url is None:
         issues.append(Issue("required", "request.url is missing", (f"{at}.request.url",)))
     if issues:
@@ -137,7 +137,7 @@ def _interaction(
         return Entry(index, method, url, kind, type_name, id_, query if mark else None, resource, full_url, request)
 
     def refuse(why: str, code: str = "value") -> Unreadable:
-        return Unreadable(Issue(code, f"request.url {url!r}: {why}", where))
+        return Unreadable(Issue(code, f"request.url {url[:200]!r}: {why}", where))
 
     if "://" in path or path.startswith("urn:"):
         raise refuse("it is not on this server")
@@ -187,7 +187,7 @@ def _with_body(entry: Entry) -> Entry:
         )
     if entry.kind == "update" and entry.id is not None and resource.get("id") != entry.id:
         said = resource.get("id")
-        why = f"the url says id {entry.id!r}, the resource " + (f"says {said!r}" if said is not None else "has none")
+        why = f"the url says id {entry.id!r}, the resource " + (f"says {str(said)[:70]!r}" if said is not None else "has none")
         raise Unreadable(Issue("value", why, (f"{at}.resource.id",)))
     return entry
 

@@ -4,7 +4,9 @@ Only what conditions are made of in practice: tokens, references, uris, strings,
 condition on dates or chains finds what is stored and nothing else.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable
+from itertools import islice, takewhile
 from typing import Any
 
 from health_hub.fhir import index, keys
@@ -20,6 +22,7 @@ class Pool:
         self._resources: dict[str, dict[str, Any]] = {}
         self._rows: dict[str, tuple[set[int], Rows]] = {}
         self._with: dict[int, list[str]] = {}
+        self._texts: dict[int, list[tuple[str, str]]] = {}
 
     def add(self, id_: str, resource: dict[str, Any]) -> None:
         self._resources[id_] = resource
@@ -35,13 +38,26 @@ class Pool:
         return [i for i in self._candidates(query) if all(self._meets(node, i, *self._rows[i]) is True for node in query.where)]
 
     def _candidates(self, query: Query) -> Iterable[str]:
-        """Those with the key of some condition, where one has a key; a thousand conditions must not look at a thousand resources each."""
+        """Those found by some condition's own index; a thousand conditions must not look at a thousand resources each."""
         for node in query.where:
             if isinstance(node, Test) and (found := _plan(self._type, node)) is not None:
-                some = [_keys(value, node.modifier, *found) for value in node.values]
-                if None not in some:
-                    return dict.fromkeys(i for ks in some for k in ks or () for i in self._with.get(k, ()))
+                some = [self._having(value, node.modifier, *found) for value in node.values]
+                return dict.fromkeys(i for ids in some for i in ids)
         return self._rows
+
+    def _having(self, value: Value, modifier: str | None, plan: Direct, targets: tuple[str, ...]) -> Iterable[str]:
+        wanted = _keys(value, modifier, plan, targets)
+        if wanted is not None:
+            return [i for key in wanted for i in self._with.get(key, ())]
+        if not isinstance(value, StringValue) or modifier is not None:
+            return ()  # cannot be told here, so nothing matches
+        texts = self._texts.get(plan.p)
+        if texts is None:
+            every = ((row[1], i) for i, (_, rows) in self._rows.items() for row in rows.strings if row[0] == plan.p)
+            texts = self._texts[plan.p] = sorted(every)
+        start = keys.fold(value.text)
+        at = bisect_left(texts, (start, ""))
+        return [i for _, i in takewhile(lambda pair: pair[0].startswith(start), islice(texts, at, None))]
 
     def _meets(self, node: Node, id_: str, known: set[int], rows: Rows) -> bool | None:
         """None: this cannot be told from keys."""

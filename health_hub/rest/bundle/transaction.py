@@ -24,6 +24,7 @@ from health_hub.rest.write import patch_of
 from health_hub.store.model import Change, ExpectationChanged, Result, Stored
 
 TURNS = 10
+ISSUES = 1000  # most problems one answer names
 
 
 async def transaction(hub: Hub, request: Request, bundle: dict[str, Any]) -> Response:
@@ -63,7 +64,7 @@ class Transaction:
             if self._pace.due():
                 await self._pace.rest()
         if issues:
-            raise FhirError(400, issues)
+            raise FhirError(400, told(issues))
         names = Names(self._entries, self._request.base)
         issues += names.duplicates
         self._reads = Reads(self._hub, self._request, self._entries)
@@ -74,14 +75,14 @@ class Transaction:
                 self._links.collect(entry, entry.resource, names.seen_from(entry))
             if self._pace.due():
                 await self._pace.rest()
-        for text, uses in self._links.searches.items():
+        for uses in self._links.searches.values():
             entry, slot, search = uses[0]
             try:
                 self._conditions.want((search.type, search.query), f"{entry.at}.resource.{self._links.path(entry, slot)}")
             except FhirError as e:
-                issues += [Issue(i.code, f"{text}: {i.diagnostics}", i.expression) for i in e.issues]
+                issues += [Issue(i.code, i.diagnostics, i.expression) for i in e.issues]
         if issues:
-            raise FhirError(400, issues + self._links.issues)
+            raise FhirError(400, told(issues + self._links.issues))
         self._names = names
 
     # --- an attempt
@@ -97,7 +98,7 @@ class Transaction:
             status, more = await self._check(plan)
             issues, issues_status = issues + more, issues_status or status
         if issues:
-            raise FhirError(issues_status, issues)
+            raise FhirError(issues_status, told(issues))
         self._checked = True
         await self._reads.before(plan.written.values(), plan.deleted)
         results = await self._commit(plan)
@@ -143,7 +144,7 @@ class Transaction:
         after = Afterwards(change for _, change in plan.changes)
         versions = await self._versions(plan, self._links.versioned | extra.versioned)
         for links in (self._links, extra):
-            found, more = resolve_references(links, self._conditions, after)
+            found, more = await resolve_references(links, self._conditions, after, self._pace)
             issues += more
             links.fill(plan.targets, versions, found)
             if self._pace.due():
@@ -215,6 +216,14 @@ class Transaction:
         for index, body in (await self._reads.after(answers)).items():
             out[index] = body
         return Response(200, json=answer.bundle("transaction-response", (body or answers.nothing() for body in out)), subset_done=True)
+
+
+def told(issues: list[Issue]) -> list[Issue]:
+    """The first of them, and how many more there are: an answer stays within bounds however wrong a Bundle is."""
+    if len(issues) <= ISSUES:
+        return issues
+    more = f"{len(issues) - ISSUES} more problems are left out"
+    return [*issues[:ISSUES], Issue("incomplete", more, ("Bundle",), "information")]
 
 
 def _split(name: str | None) -> tuple[str, str]:
