@@ -99,7 +99,7 @@ async def find(reader: Any, queries: Sequence[Query], filter: Filter, limit: int
         names = [f"k{i}" for i in range(width)]
         arrays = ", ".join(sql.array([keys[i] for _, keys in asked]) for i in range(width))
         every = ", ".join("q." + k for k in names)
-        seen = f" AND {sql.condition(Keys(filter.keys_any), 'r')}" if filter.keys_any is not None else ""
+        seen = "".join(f" AND {c}" for c in sql.seen("r"))
         # OFFSET 0: the keys first, whatever the planner thinks of walking in order until enough is found.
         one = f"SELECT r.id, r.rid FROM resource r WHERE r.keys @> ARRAY[{every}]{seen} OFFSET 0"
         rows = await world.fetch(

@@ -143,9 +143,7 @@ async def _fenced(source: Source, world: World, part_of_type: float = 0) -> tupl
     single = [p.any[0] for p in first if len(p.any) == 1]
     inner = [f"r.keys @> {sql.array(single)}"] if single else []
     inner += [sql.condition(p, "r") for p in first if len(p.any) != 1]
-    outer = [sql.condition(p, "r") for p in rest]
-    if sql.filter.keys_any is not None:
-        outer.append(sql.condition(Keys(sql.filter.keys_any), "r"))
+    outer = [sql.condition(p, "r") for p in rest] + sql.seen("r")
     return sql, f"FROM (SELECT * FROM resource r WHERE {' AND '.join(inner)} OFFSET 0) r WHERE {' AND '.join(outer) or 'true'}"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from fhir_profiles.tables import type_name
+from fhir_profiles.tables import RESOURCE_TYPES, type_name
 from health_hub.fhir import keys
 from health_hub.fhir.outcome import FhirError, Issue
 from health_hub.fhir.search.query import NearValue
@@ -121,12 +121,16 @@ class Sql:
                 out.append(f"{alias}.keys @> {self.array(single)}")
             out += [self.condition(p, alias) for p in parts if type(p) is not Keys or len(p.any) != 1]
         if not (implies_type(every) or (given is not None and implies_type((given,)))):
-            out.insert(0, self._living(alias, types, rid))
-        if self.filter.keys_any is not None:
-            out.append(self.condition(Keys(self.filter.keys_any), alias, rid))
-        return " AND ".join(out) or "1 = 1"
+            if not types and any(type(p) is Ids for p in every):
+                types = range(1, len(RESOURCE_TYPES) + 1)  # the index on ids begins with the type
+            out.insert(0, self._living(alias, types))
+        return " AND ".join(out + self.seen(alias, rid)) or "1 = 1"
 
-    def _living(self, alias: str, types: Sequence[int], rid: str | None) -> str:
+    def seen(self, alias: str, rid: str | None = None) -> list[str]:
+        """What the filter asks of `resource alias`: the one place it is written."""
+        return [] if self.filter.keys_any is None else [self.condition(Keys(self.filter.keys_any), alias, rid)]
+
+    def _living(self, alias: str, types: Sequence[int]) -> str:
         if not types:
             return f"NOT {alias}.deleted"
         return f"{self._of_type(alias, types)} AND NOT {alias}.deleted"

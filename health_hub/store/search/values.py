@@ -118,8 +118,9 @@ def matching(name: str, plan: Plan, value: Value, modifier: str | None) -> Condi
             return _column(name, plan, value)
         case Words():
             assert isinstance(value, StringValue)
-            # Whole words, all of them, in any order.
-            return all_(Keys(tuple(p ^ keys.value("w", word) for p in plan.p)) for word in index.words(value.text))
+            # Whole words, all of them, in any order. A text of signs alone has none, and must not find everything.
+            words = list(index.words(value.text))
+            return all_(Keys(tuple(p ^ keys.value("w", word) for p in plan.p)) for word in words) if words else NOTHING
         case Age() | Elsewhere():
             raise bad_request("this parameter is not supported", "not-supported")
 
