@@ -1,14 +1,14 @@
-"""The application: the FHIR API by the shortest way, everything else through FastAPI."""
+"""The application: the FHIR API by the shortest way, everything else through FastAPI.
 
+FastAPI is loaded at the first request that needs it: it takes half a second, and a worker that starts again after a
+crash answers clinics first.
+"""
+
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from fastapi import FastAPI
-from fastapi.responses import HTMLResponse, JSONResponse
-
-from health_hub import __version__
 from health_hub.rest import async_
 from health_hub.rest.app import ROOT
 from health_hub.rest.once import OnceApp
@@ -22,96 +22,67 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 log = logging.getLogger(__name__)
 
-_INDEX = """<!doctype html>
-<html lang="vi">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Health Hub</title>
-<style>
-body {{ font: 1rem/1.6 system-ui, sans-serif; max-width: 44rem; margin: 3rem auto; padding: 0 1rem; color: #1d2733; background: #fff }}
-a {{ color: #00588a }} code {{ background: #eef2f5; padding: .1em .3em; border-radius: .2em }} [lang=en] {{ color: #4a5765 }}
-</style>
-</head>
-<body>
-<h1>Health Hub</h1>
-<p>Cổng liên thông hồ sơ sức khoẻ theo chuẩn HL7 FHIR R4 (4.0.1), phần mềm nguồn mở.</p>
-<ul>
-<li><a href="fhir/metadata?_format=json&amp;_pretty=true">Năng lực của máy chủ</a> (CapabilityStatement)</li>
-<li>Địa chỉ API: <code>/fhir</code>, ví dụ
-<a href="fhir/Patient?name=nguyen&amp;_pretty=true"><code>/fhir/Patient?name=nguyen</code></a></li>
-<li>Tình trạng: <a href="health/ready">sẵn sàng</a>, <a href="health/live">đang chạy</a></li>
-</ul>
-<div lang="en">
-<p>A health record exchange by HL7 FHIR R4 (4.0.1), open source.</p>
-<ul>
-<li><a href="fhir/metadata?_format=json&amp;_pretty=true">What this server can do</a> (CapabilityStatement)</li>
-<li>API address: <code>/fhir</code>, for instance
-<a href="fhir/Patient?name=nguyen&amp;_pretty=true"><code>/fhir/Patient?name=nguyen</code></a></li>
-<li>State: <a href="health/ready">ready</a>, <a href="health/live">live</a></li>
-</ul>
-</div>
-<p><small>{version}</small></p>
-</body>
-</html>
-"""
-_PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
+
+class _Hub:
+    """One process of the hub: its store, its FHIR API and, once asked for, its pages."""
+
+    def __init__(self, settings: Settings, store: Store | None) -> None:
+        self._settings, self._given = settings, store
+        self._store = store
+        self._fhir: OnceApp | None = None if store is None else OnceApp(store, settings)
+        self._pages: Application | None = None
+        self._loading = asyncio.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Before FastAPI and its middleware, which cost 60 us a request and know nothing of FHIR.
+        if scope["type"] == "http":
+            path: str = scope["path"]
+            if self._fhir is not None and path.startswith(ROOT) and (len(path) == len(ROOT) or path[len(ROOT)] == "/"):
+                await self._fhir(scope, receive, send)
+                return
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        await (self._pages or await self._load())(scope, receive, send)
+
+    async def _load(self) -> Application:
+        async with self._loading:
+            if self._pages is None:
+                self._pages = await asyncio.to_thread(self._import)
+        return self._pages
+
+    def _import(self) -> Application:
+        from health_hub.web.pages import pages
+
+        return pages(self._ready)
+
+    async def _ready(self) -> None:
+        if self._store is None:
+            raise RuntimeError("the store is not open")
+        await self._store.ready()
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """ASGI's lifespan protocol: open, serve, close."""
+        await receive()
+        try:
+            if self._store is None:
+                settings = self._settings
+                self._store = await Store.open(settings.db, zone=settings.zone, timeout=settings.timeout, base=settings.base_url)
+                self._fhir = OnceApp(self._store, settings)
+            self._store.parameters.start()
+        except Exception as e:
+            log.exception("the hub cannot start")
+            await send({"type": "lifespan.startup.failed", "message": repr(e)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await async_.stop()
+        if self._given is None:
+            await self._store.close()
+            self._fhir = self._store = None
+        await send({"type": "lifespan.shutdown.complete"})
 
 
 def create(settings: Settings | None = None, store: Store | None = None) -> Application:
     """For uvicorn's `factory=True`. A `store` given is used and left open, else one is opened when the server starts."""
-    settings = Settings.load() if settings is None else settings
-    fhir: OnceApp | None = None if store is None else OnceApp(store, settings)
-    opened: Store | None = store
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        nonlocal fhir, opened
-        if opened is None:
-            opened = await Store.open(settings.db, zone=settings.zone, timeout=settings.timeout)
-            fhir = OnceApp(opened, settings)
-        try:
-            yield
-        finally:
-            await async_.stop()
-            if store is None:
-                await opened.close()
-                fhir = opened = None
-
-    web = FastAPI(title="Health Hub", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-
-    @web.get("/", response_class=HTMLResponse)
-    async def index() -> HTMLResponse:
-        return HTMLResponse(_INDEX.format(version=__version__), headers=_PAGE_HEADERS)
-
-    @web.get("/health/live")
-    async def live() -> dict[str, str]:
-        """The process answers."""
-        return {"status": "ok"}
-
-    @web.get("/health/ready")
-    async def ready() -> JSONResponse:
-        """The database answers too."""
-        try:
-            if opened is None:
-                raise RuntimeError("the store is not open")
-            await opened.ready()
-        except Exception as e:
-            log.warning("not ready: %r", e)
-            return JSONResponse({"status": "unavailable"}, status_code=503)
-        return JSONResponse({"status": "ok"})
-
-    async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        # Before FastAPI and its middleware, which cost 60 us a request and know nothing of FHIR.
-        if scope["type"] == "http" and fhir is not None:
-            path: str = scope["path"]
-            if path.startswith(ROOT) and (len(path) == len(ROOT) or path[len(ROOT)] == "/"):
-                await fhir(scope, receive, send)
-                return
-        await web(scope, receive, send)
-
-    return application
+    return _Hub(Settings.load() if settings is None else settings, store)

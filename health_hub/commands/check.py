@@ -24,7 +24,7 @@ async def _check(settings: Settings, limit: int) -> int:
     from health_hub.store.store import Store
 
     found = 0
-    store = await Store.open(settings.db, zone=settings.zone)
+    store = await Store.open(settings.db, zone=settings.zone, base=settings.base_url)
     try:
         visited = 0
         with tqdm(total=await reindex.count(store), unit=" resources", desc="check", disable=None) as bar:

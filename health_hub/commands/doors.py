@@ -60,7 +60,7 @@ class Inside:
         from health_hub.rest.once import OnceApp
         from health_hub.store.store import Store
 
-        store = await Store.open(settings.db, zone=settings.zone, timeout=settings.timeout)
+        store = await Store.open(settings.db, zone=settings.zone, timeout=settings.timeout, base=settings.base_url)
         return cls(store, OnceApp(store, settings), ROOT)
 
     async def post(self, bundle: bytes, mark: str) -> Answer:

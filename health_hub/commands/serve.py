@@ -84,7 +84,7 @@ async def prepare(settings: Settings) -> None:
     """Before any worker starts: create or upgrade the database, and load the demo records once."""
     from health_hub.store.store import Store
 
-    store = await Store.open(settings.db, zone=settings.zone)
+    store = await Store.open(settings.db, zone=settings.zone, base=settings.base_url)
     try:
         if settings.demo:
             from health_hub import demo

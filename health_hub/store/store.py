@@ -42,8 +42,8 @@ class Store:
         self.stale_index = False
 
     @staticmethod
-    async def open(url: str, *, zone: str = "Asia/Ho_Chi_Minh", timeout: float = TIMEOUT) -> "Store":
-        """Creates and upgrades the database where it must."""
+    async def open(url: str, *, zone: str = "Asia/Ho_Chi_Minh", timeout: float = TIMEOUT, base: str = "") -> "Store":
+        """Creates and upgrades the database where it must. References that begin with `base` are indexed as local ones."""
         database: SqliteDatabase | PostgresDatabase
         if url.startswith("sqlite:///"):
             database = SqliteDatabase(url)
@@ -52,6 +52,7 @@ class Store:
         else:
             raise ValueError("a database is sqlite:///path or postgresql://user@host/name")
         index.set_zone(ZoneInfo(zone))
+        index.set_base(base)
         await database.open()
         store = Store(database, zone, timeout)
         try:

@@ -110,7 +110,7 @@ def ways(param: SearchParam, resource_type: str) -> tuple[Branch, ...] | Express
 
 def fingerprint(resource_type: str | None = None) -> str:
     """Changes whenever the same resource (of this type) would be indexed otherwise."""
-    digest = hashlib.blake2b(f"{EXTRACTION} {settings.zone}".encode(), digest_size=16)
+    digest = hashlib.blake2b(f"{EXTRACTION} {settings.zone} {settings.base()}".encode(), digest_size=16)
     for name in (resource_type,) if resource_type else tables.RESOURCE_TYPES:
         for code, param in sorted(params(name).items()):
             digest.update(f"{name} {code} {param.url} {param.type} {param.expression} {param.targets} {param.components}\n".encode())

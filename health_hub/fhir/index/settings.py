@@ -23,6 +23,11 @@ def set_base(url: str) -> None:
     pointed.cache_clear()
 
 
+def base() -> str:
+    """The own base URL with a slash at its end; empty when it is not known."""
+    return _base
+
+
 def _local(target: str) -> tuple[str, str | None]:
     found = references.literal(target[len(_base) :] if _base and target.startswith(_base) else target)
     if found is None:
