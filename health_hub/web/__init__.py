@@ -1,0 +1,1 @@
+"""Pages and everything else that is not the FHIR API, by FastAPI."""
