@@ -34,8 +34,6 @@ def shape(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     """Both ways to a sorted page: few matches are sorted, many are walked."""
     if not request.param:
         monkeypatch.setattr(sizes, "FEW", -1)
-        monkeypatch.setattr(paging, "FEW", -1)
-        monkeypatch.setattr(paging, "SPARSE", 0)
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from health_hub.fhir.outcome import FhirError, Issue
-from health_hub.store.search.condition import NOTHING, Condition, Keys, Not_, OfType, Ordered, Source, all_, conjuncts
+from health_hub.store.search.condition import NOTHING, Condition, Ids, Keys, Not_, OfType, Ordered, Selves, Source, all_, conjuncts
 from health_hub.store.search.order import Position, SortKey, after, compare, order_by, placed, position
 from health_hub.store.search.resolve import World
-from health_hub.store.search.sizes import FEW, few, frequent, smallest
+from health_hub.store.search.sizes import few, frequent, smallest
 from health_hub.store.search.sql import COLUMNS, HEAD, Sql, prefix_range, type_key
 
-SPARSE = 0.02  # of a type's rows: below that, rows in order of creation are found by their keys and not by a walk
 DOCUMENTS = 10_000  # that are sorted by what only they say
 WIDTH = len(COLUMNS.split(", "))
 _R = ", ".join("r." + c for c in COLUMNS.split(", "))
@@ -85,7 +84,7 @@ def _between(keys: Sequence[SortKey], low: Position | None, p: Position, high: P
 
 
 async def _by_creation(source: Source, count: int, at: Position | None, world: World) -> Page:
-    sql, text = await small_or_walk(source, world)
+    sql, text = await small_or_walk(source, count + 1, world)
     # On SQLite the column that is read in order: the key's own where the statement starts at a key.
     rid = "d_r.rid" if " d_r " in text else "r.rid"
     if at is not None:
@@ -99,7 +98,7 @@ async def _by_creation(source: Source, count: int, at: Position | None, world: W
     return Page(rows[:count], {"k": [], "r": rows[count - 1][0]})
 
 
-async def small_or_walk(source: Source, world: World) -> tuple[Sql, str]:
+async def small_or_walk(source: Source, limit: int, world: World) -> tuple[Sql, str]:
     """FROM and WHERE (alias r) of the matches, so that asking for them by rid is fast."""
     if world.dialect == "sqlite":
         sql = world.sql()
@@ -113,7 +112,7 @@ async def small_or_walk(source: Source, world: World) -> tuple[Sql, str]:
         if by is None and not little:
             by = Keys((type_key(source.types[0]),)) if len(source.types) == 1 else None
         return sql, sql.from_where(source, by, "r")
-    fenced = await _fenced(source, world, SPARSE)
+    fenced = await _fenced(source, limit, world)
     if fenced is not None:
         return fenced
     sql = world.sql(literal=True)
@@ -123,22 +122,15 @@ async def small_or_walk(source: Source, world: World) -> tuple[Sql, str]:
     return sql, text
 
 
-async def _fenced(source: Source, world: World, part_of_type: float = 0) -> tuple[Sql, str] | None:
-    """PostgreSQL: few rows by their keys first, whatever the planner thinks; the same text always, planned once.
-
-    part_of_type: how large a part of the type's rows counts as few as well.
-    """
+async def _fenced(source: Source, limit: int, world: World) -> tuple[Sql, str] | None:
+    """PostgreSQL: few rows by their keys first, whatever the planner thinks; the same text always, planned once."""
     parts = conjuncts(source.condition)
-    counts = await frequent(world)
-    limit: float = FEW
-    if part_of_type:
-        limit = max(FEW, part_of_type * sum(counts.rows.get(type_key(t), 0) for t in source.types))
-    if not any(few(p, counts, limit) for p in parts):
+    if not few(parts, await frequent(world), source.types, limit):
         return None
     sql = world.sql()
     first = tuple(p for p in parts if type(p) is Keys)
     rest = tuple(p for p in parts if type(p) is not Keys)
-    if not any(few(p, counts, limit) for p in first):
+    if any(type(p) is Ids or type(p) is Selves for p in rest):
         return sql, f"FROM resource r WHERE {sql.visible('r', source.types, source.condition)}"
     single = [p.any[0] for p in first if len(p.any) == 1]
     inner = [f"r.keys @> {sql.array(single)}"] if single else []
@@ -154,10 +146,10 @@ async def _sorted_sql(
     source: Source, keys: tuple[SortKey, ...], limit: int, at: Position | None, moment: list[Any] | None, world: World
 ) -> tuple[str, Sql]:
     names = [f"k{i}" for i in range(len(keys))]
-    small = await _small(source, world)
+    small = await _small(source, limit, world)
     if small is None and (len(keys[0].ps) == 1 or keys[0].own):
         return _walk_sql(source, keys, limit, at, moment, world)
-    sql, text = small or await small_or_walk(source, world)
+    sql, text = small or await small_or_walk(source, limit, world)
     if moment is not None:
         text += " AND " + _then(sql, "r", moment)
     columns = "".join(f", {k.expression(sql, 'r', 'r.rid')} AS {n}" for k, n in zip(keys, names, strict=True))
@@ -168,9 +160,9 @@ async def _sorted_sql(
     return f"SELECT {_X}{''.join(', x.' + n for n in names)}{_now(world)} FROM ({inner}) x{where} {order} LIMIT {limit}", sql
 
 
-async def _small(source: Source, world: World) -> tuple[Sql, str] | None:
+async def _small(source: Source, limit: int, world: World) -> tuple[Sql, str] | None:
     if world.dialect == "postgresql":
-        return await _fenced(source, world)
+        return await _fenced(source, limit, world)
     by, little = await smallest(source, world)
     if not little:
         return None
@@ -284,7 +276,7 @@ async def _words(source: Source, world: World) -> Ordered | None:
         return None
     if others:
         counts = await frequent(world) if world.dialect == "postgresql" else None
-        if counts is None or any(few(p, counts, FEW) for p in others):
+        if counts is None or few(others, counts, source.types, 20):
             return None
     return found[0]
 
@@ -319,7 +311,7 @@ def _words_sql(source: Source, words: Ordered, limit: int, at: Position | None, 
 
 async def by_document(source: Source, keys: tuple[SortKey, ...], count: int, cursor: dict[str, Any] | None, world: World) -> Page:
     """Tokens and references are stored as hashes, so their order is found in the documents: of a bounded number."""
-    sql, text = await small_or_walk(source, world)
+    sql, text = await small_or_walk(source, DOCUMENTS, world)
     if cursor:
         text += f" AND {_then(sql, 'r', cursor['s'])}"
     rows = await world.fetch(f"SELECT {_R}{_now(world)} {text} LIMIT {DOCUMENTS + 1}", sql.args)

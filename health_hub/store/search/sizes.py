@@ -4,11 +4,14 @@ PostgreSQL keeps the frequent members of an array column in its statistics: a ke
 counts, up to a bound.
 """
 
+import math
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from health_hub.store.search.condition import Condition, Ids, Keys, Ordered, Selves, Source, Updated, conjuncts
+from health_hub.store.search.sql import type_key
 
 if TYPE_CHECKING:
     from health_hub.store.search.resolve import World
@@ -48,18 +51,33 @@ async def frequent(world: "World") -> Frequent:
         rows = await world.fetch(_STATISTICS, ())
         if rows and rows[0][0]:
             keys, parts, n = rows[0]
-            found.rows = {k: f * n for k, f in zip(keys, parts, strict=False) if f * n > FEW / 10}
+            found.rows = {k: f * n for k, f in zip(keys, parts, strict=False) if f * n > FEW / 40}
     return found
 
 
-def few(part: Condition, frequent: Frequent, limit: float) -> bool:
-    """Whether this finds few rows, as far as statistics say."""
-    if type(part) is Keys:
-        rows = frequent.rows
-        if len(part.any) == 1:
-            return rows.get(part.any[0], 0) <= limit
-        return sum(rows.get(k, 1) for k in part.any) <= limit
-    return type(part) is Ids or (type(part) is Selves and len(part.selves) <= FEW)
+def few(parts: Sequence[Condition], frequent: Frequent, types: Sequence[int], limit: int) -> bool:
+    """Whether these together find so few rows that fetching all is cheaper than walking an index until `limit` are found.
+
+    Fetching costs as many rows as match, walking `limit` times the rows of the type for each that matches.
+    """
+    for part in parts:
+        if type(part) is Ids or (type(part) is Selves and len(part.selves) <= FEW):
+            return True
+    keyed = [p for p in parts if type(p) is Keys]
+    rows = frequent.rows
+    if not keyed:
+        return False
+    found = [rows.get(p.any[0], 0) if len(p.any) == 1 else sum(rows.get(k, 1) for k in p.any) for p in keyed]
+    every = sum(rows.get(type_key(t), 0) for t in types)
+    least = min(found)
+    if not every:
+        return least <= FEW
+    together = every
+    for n in found:
+        together *= min(1.0, n / every)
+    # What goes together by chance goes together more often by its meaning.
+    together = max(together, least / 20)
+    return FEW >= 0 and together <= max(FEW / 20, math.sqrt(limit * every))
 
 
 async def smallest(source: Source, world: "World") -> tuple[Condition | None, bool]:
