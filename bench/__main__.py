@@ -1,6 +1,6 @@
 """`python -m bench`: one hub on one core, PostgreSQL on the other, every answer checked; `--write` puts the table into docs/performance.md.
 
-    python -m bench [--database postgresql|sqlite] [--observations 500000] [--patients 100000] [--seconds 10] [--write]
+python -m bench [--database postgresql|sqlite] [--observations 500000] [--patients 100000] [--seconds 10] [--write]
 """
 
 import argparse
@@ -36,7 +36,10 @@ ABOUT: dict[str, tuple[str, int | None, int | None]] = {
 
 
 def machine() -> str:
-    model = next((x.split(":", 1)[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")), platform.machine())
+    model = next(
+        (x.split(":", 1)[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")),
+        platform.machine(),
+    )
     return f"{os.cpu_count()} cores of {model}, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
 
 
@@ -56,7 +59,7 @@ async def measure(args: argparse.Namespace) -> dict[str, Any]:
                 await work.seed(args.patients, 0, bar.update)
                 work.patients, work.each = with_observations, each
         if postgres:
-            subprocess.run([f"{postgres.bin}/psql", "-q", postgres.url, "-c", "VACUUM ANALYZE"], check=True)
+            subprocess.run([f"{postgres.bin}/psql", "-q", postgres.url, "-c", "VACUUM ANALYZE"], check=True)  # noqa: ASYNC221  nothing else is to run
         for kind in args.kinds or KINDS:
             m = await work.timed(kind, 3600 if kind == "bundle" else args.seconds)
             rows.append(m)
@@ -73,15 +76,29 @@ async def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def table(args: argparse.Namespace, got: dict[str, Any]) -> str:
-    lines = [f"{machine()}; {args.observations:,} Observations, {args.patients:,} patients; hub on core 0, "
-             f"{'PostgreSQL and the load generator on core 1' if args.database == 'postgresql' else 'SQLite inside it, the load generator on core 1'}.",
-             f"Command: `python -m bench --database {args.database} --observations {args.observations} --patients {args.patients} --seconds {args.seconds:g}`", "",
-             "| work | per s | floor | p50 / p95 ms | per CPU-s of hub and database | reference, per CPU-s | times |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    beside = "PostgreSQL and the load generator" if args.database == "postgresql" else "the load generator"
+    size = f"--observations {args.observations} --patients {args.patients} --seconds {args.seconds:g}"
+    lines = [
+        f"{machine()}; {args.observations:,} Observations, {args.patients:,} patients; hub on core 0, {beside} on core 1.",
+        f"Command: `python -m bench --database {args.database} {size}`",
+        "",
+        "| work | per s | floor | p50 / p95 ms | per CPU-s of hub and database | reference, per CPU-s | times |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
     for m in got["rows"]:
         name, floor, reference = ABOUT[m.work]
-        lines.append(f"| {name} | {m.rate:,.0f} | {f'{floor:,}' if floor else ''} | {m.quantile(0.5):.2f} / {m.quantile(0.95):.2f} | {m.rate_cpu:,.0f} | "
-                     f"{f'{reference:,}' if reference else ''} | {f'{m.rate_cpu / reference:.1f}' if reference else ''} |")
-    return "\n".join([*lines, "", f"Memory of the hub after the load: {got['memory']:.0f} MB. Start until the first answer: {got['start']:.1f} s."])
+        cells = [
+            name,
+            f"{m.rate:,.0f}",
+            f"{floor:,}" if floor else "",
+            f"{m.quantile(0.5):.2f} / {m.quantile(0.95):.2f}",
+            f"{m.rate_cpu:,.0f}",
+            f"{reference:,}" if reference else "",
+            f"{m.rate_cpu / reference:.1f}" if reference else "",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", f"Memory of the hub after the load: {got['memory']:.0f} MB. Start until the first answer: {got['start']:.1f} s."]
+    return "\n".join(lines)
 
 
 def write(name: str, text: str) -> None:
@@ -90,7 +107,7 @@ def write(name: str, text: str) -> None:
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     if begin not in old:
         old += f"\n{begin}\n{end}\n"
-    DOCUMENT.write_text(re.sub(f"{re.escape(begin)}.*?{re.escape(end)}", lambda _: f"{begin}\n{text}\n{end}", old, flags=re.S))
+    DOCUMENT.write_text(re.sub(f"{re.escape(begin)}.*?{re.escape(end)}", lambda _: f"{begin}\n{text}\n{end}", old, flags=re.DOTALL))
 
 
 def main() -> None:

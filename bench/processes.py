@@ -64,7 +64,9 @@ class Postgres:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/tmp", **self.user)  # type: ignore[call-overload]
 
     def start(self) -> None:
-        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c shared_buffers=1GB -c max_wal_size=4GB -c work_mem=16MB"
+        options = (
+            f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c shared_buffers=1GB -c max_wal_size=4GB -c work_mem=16MB"
+        )
         pin = ["taskset", "-c", str(self.core)] if self.core is not None else []
         self._run(*pin, f"{self.bin}/pg_ctl", "-D", f"{self.folder}/data", "-w", "-s", "-l", f"{self.folder}/log", "-o", options, "start")
         self.pid = int(Path(f"{self.folder}/data/postmaster.pid").read_text().split()[0])
@@ -75,7 +77,9 @@ class Postgres:
         os.kill(self.pid, signal.SIGKILL)
 
     def remove(self) -> None:
-        subprocess.run([f"{self.bin}/pg_ctl", "-D", f"{self.folder}/data", "-s", "-m", "immediate", "stop"], check=False, cwd="/tmp", **self.user)  # type: ignore[call-overload]
+        subprocess.run(
+            [f"{self.bin}/pg_ctl", "-D", f"{self.folder}/data", "-s", "-m", "immediate", "stop"], check=False, cwd="/tmp", **self.user
+        )  # type: ignore[call-overload]
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -90,8 +94,23 @@ class Hub:
         pin = ["taskset", "-c", str(self.core)] if self.core is not None else []
         self.log = tempfile.TemporaryFile()  # noqa: SIM115  read when the hub does not start
         began = time.monotonic()
-        self.process = subprocess.Popen([*pin, sys.executable, "-m", "health_hub.cli", "serve", "--no-auth", "--port", str(self.port), "--db", self.database, *self.more],
-                                        stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(
+            [
+                *pin,
+                sys.executable,
+                "-m",
+                "health_hub.cli",
+                "serve",
+                "--no-auth",
+                "--port",
+                str(self.port),
+                "--db",
+                self.database,
+                *self.more,
+            ],
+            stdout=self.log,
+            stderr=self.log,
+        )
         self.pid = self.process.pid
         while True:
             try:

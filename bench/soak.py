@@ -1,6 +1,6 @@
 """`python -m bench.soak`: hours of mixed work, a kill -9 now and then; what was acknowledged must be there, memory must stay level.
 
-    python -m bench.soak [--database postgresql|sqlite] [--seconds 3600] [--kill-every 120] [--workers 8]
+python -m bench.soak [--database postgresql|sqlite] [--seconds 3600] [--kill-every 120] [--workers 8]
 """
 
 import argparse

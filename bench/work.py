@@ -47,9 +47,17 @@ class Measured:
         return sorted(self.took_ms)[min(len(self.took_ms) - 1, int(len(self.took_ms) * q))] if self.took_ms else 0.0
 
     def row(self) -> dict[str, Any]:
-        return {"work": self.work, "count": self.count, "failed": len(self.failed), "per s": round(self.rate), "per CPU-s": round(self.rate_cpu),
-                "p50 ms": round(self.quantile(0.5), 2), "p95 ms": round(self.quantile(0.95), 2), "server CPU s": round(self.server_cpu, 2),
-                "database CPU s": round(self.database_cpu, 2)}
+        return {
+            "work": self.work,
+            "count": self.count,
+            "failed": len(self.failed),
+            "per s": round(self.rate),
+            "per CPU-s": round(self.rate_cpu),
+            "p50 ms": round(self.quantile(0.5), 2),
+            "p95 ms": round(self.quantile(0.95), 2),
+            "server CPU s": round(self.server_cpu, 2),
+            "database CPU s": round(self.database_cpu, 2),
+        }
 
 
 class Work:
@@ -75,8 +83,13 @@ class Work:
                 for n in part:
                     full = f"urn:uuid:00000000-0000-4000-8000-{n:012x}"
                     entries.append({"fullUrl": full, "resource": patient(n, self.rnd), "request": {"method": "POST", "url": "Patient"}})
-                    entries += [{"resource": observation(full, CODES[i % len(CODES)], n, self.rnd), "request": {"method": "POST", "url": "Observation"}}
-                                for i in range(each)]
+                    entries += [
+                        {
+                            "resource": observation(full, CODES[i % len(CODES)], n, self.rnd),
+                            "request": {"method": "POST", "url": "Observation"},
+                        }
+                        for i in range(each)
+                    ]
                 body = json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": entries}).encode()
                 answer = jiter.from_json((await client.call("POST", "/fhir", body))[2])["entry"]
                 assert len(answer) == len(entries)
@@ -102,7 +115,9 @@ class Work:
 
     async def search(self, client: Client) -> int:
         p, c = self.rnd.choice(self.patients), self.rnd.choice(CODES)
-        _, _, body = await client.call("GET", f"/fhir/Observation?subject={p}&code={urllib.parse.quote(LOINC + '|' + c, safe='')}&_sort=-date&_count=20")
+        _, _, body = await client.call(
+            "GET", f"/fhir/Observation?subject={p}&code={urllib.parse.quote(LOINC + '|' + c, safe='')}&_sort=-date&_count=20"
+        )
         got = [e["resource"] for e in jiter.from_json(body).get("entry", [])]
         assert min(self.each // len(CODES), 20) <= len(got) <= 20, len(got)
         assert all(o["subject"]["reference"] == p and o["code"]["coding"][0]["code"] == c for o in got)
@@ -111,7 +126,9 @@ class Work:
         return 1
 
     async def newest(self, client: Client) -> int:
-        _, _, body = await client.call("GET", f"/fhir/Observation?code={urllib.parse.quote(LOINC + '|' + self.rnd.choice(CODES), safe='')}&_sort=-date&_count=20")
+        _, _, body = await client.call(
+            "GET", f"/fhir/Observation?code={urllib.parse.quote(LOINC + '|' + self.rnd.choice(CODES), safe='')}&_sort=-date&_count=20"
+        )
         dates = [e["resource"]["effectiveDateTime"] for e in jiter.from_json(body)["entry"]]
         assert len(dates) == 20
         assert dates == sorted(dates, reverse=True)
@@ -133,7 +150,9 @@ class Work:
         return count
 
     async def walk(self, client: Client) -> int:
-        path: str | None = f"/fhir/Observation?code={urllib.parse.quote(LOINC + '|' + CODES[self.walked % len(CODES)], safe='')}&_count=1000"
+        path: str | None = (
+            f"/fhir/Observation?code={urllib.parse.quote(LOINC + '|' + CODES[self.walked % len(CODES)], safe='')}&_count=1000"
+        )
         self.walked += 1
         seen: set[str] = set()
         while path:
@@ -176,7 +195,9 @@ class Work:
         after = self._cpu()
         return Measured(work, count, time.monotonic() - start, after[0] - before[0], after[1] - before[1], took, bad)
 
-    async def _run(self, job: Callable[[Client], Awaitable[int]], clients: list[Client], seconds: float, took: list[float], bad: list[str]) -> int:
+    async def _run(
+        self, job: Callable[[Client], Awaitable[int]], clients: list[Client], seconds: float, took: list[float], bad: list[str]
+    ) -> int:
         count, start = 0, time.monotonic()
 
         async def loop(client: Client) -> None:

@@ -49,11 +49,14 @@ class Cluster:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/tmp", **self.user)
 
     def start(self) -> None:
-        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync={'on' if self.fsync else 'off'} -c max_connections=200 -c autovacuum=off"
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c max_connections=200 -c autovacuum=off"
+        options += f" -c fsync={'on' if self.fsync else 'off'}"
         self._run(_binary("pg_ctl") or "", "-D", f"{self.folder}/data", "-w", "-s", "-l", f"{self.folder}/log", "-o", options, "start")
 
     def stop(self, mode: str = "immediate") -> None:
-        subprocess.run([_binary("pg_ctl") or "", "-D", f"{self.folder}/data", "-s", "-m", mode, "stop"], check=False, cwd="/tmp", **self.user)
+        subprocess.run(
+            [_binary("pg_ctl") or "", "-D", f"{self.folder}/data", "-s", "-m", mode, "stop"], check=False, cwd="/tmp", **self.user
+        )
 
     def remove(self) -> None:
         self.stop()

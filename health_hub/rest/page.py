@@ -1,7 +1,8 @@
 """Pages of a longer result: Bundles put together from stored bytes, and sealed links to go on (R4 http.html#paging).
 
-A `_page` token holds where the walk stands: values of a sort among it, which may be a patient's name and do not belong into
-a log. So it is sealed (AES-GCM) together with the query it belongs to: it can neither be read, nor made up, nor moved to another search; links keep the form [base]/Patient?... because some clients take only their query.
+A `_page` token holds where the walk stands: values of a sort among it, which may be a patient's name and do not belong
+into a log. So it is sealed (AES-GCM) together with the query it belongs to: it can neither be read, nor made up, nor moved
+to another search. Links keep the form [base]/Patient?... because some clients take only their query.
 """
 
 import base64

@@ -41,8 +41,10 @@ async def stage(database: Any, pieces: AsyncIterator[bytes], limit: int) -> tupl
 async def number(database: Any, stored: Stored) -> int | None:
     """The blob a version of a Binary names."""
     m = _mark(database)
-    rows = await database.fetch(f"SELECT blob FROM resource WHERE rid = {m}1 AND version = {m}2 UNION ALL SELECT blob FROM history WHERE rid = {m}1 AND version = {m}2",
-                                (stored.rid, stored.version))
+    rows = await database.fetch(
+        " UNION ALL ".join(f"SELECT blob FROM {table} WHERE rid = {m}1 AND version = {m}2" for table in ("resource", "history")),
+        (stored.rid, stored.version),
+    )
     return rows[0][0] if rows else None
 
 
@@ -75,5 +77,8 @@ async def sweep(database: Any) -> None:
     """Removes staged content that a crash left behind."""
     before = int(time.time()) - STALE << 31
     m = _mark(database)
-    await database.execute(f"DELETE FROM blob WHERE blob < {m}1 AND blob NOT IN (SELECT blob FROM resource WHERE blob IS NOT NULL) "
-                           "AND blob NOT IN (SELECT blob FROM history WHERE blob IS NOT NULL)", [(before,)])
+    await database.execute(
+        f"DELETE FROM blob WHERE blob < {m}1 AND blob NOT IN (SELECT blob FROM resource WHERE blob IS NOT NULL) "
+        "AND blob NOT IN (SELECT blob FROM history WHERE blob IS NOT NULL)",
+        [(before,)],
+    )

@@ -17,7 +17,8 @@ import asyncpg
 from fhir_profiles.tables import type_name
 from health_hub.fhir import keys
 from health_hub.fhir.outcome import FhirError, Issue
-from health_hub.store.model import AlreadyDone, Change, ExpectationChanged, Expect, Filter, Query, Result, Stored
+from health_hub.fhir.search.query import Query
+from health_hub.store.model import AlreadyDone, Change, Expect, ExpectationChanged, Filter, Result, Stored
 from health_hub.store.postgresql import WRITERS, PostgresDatabase, unavailable
 from health_hub.store.prepare import METHOD_NAMES, METHODS, Clock, Prepared, prepare
 from health_hub.store.sqlite import SqliteDatabase
@@ -142,7 +143,10 @@ class Committer:
                 return
             except RETRY as e:
                 if n == TRIES - 1:
-                    self._fail([unit], FhirError(409, Issue("conflict", f"others keep changing the same resources ({type(e).__name__}); try again")))
+                    self._fail(
+                        [unit],
+                        FhirError(409, Issue("conflict", f"others keep changing the same resources ({type(e).__name__}); try again")),
+                    )
             except Exception as e:
                 self._fail([unit], e)
                 return
@@ -245,7 +249,9 @@ class Committer:
             if change.if_version is not None:
                 current = head.version if head is not None and not head.deleted else 0
                 if change.if_version != current:
-                    raise _conflict(p, f"the version is {current or 'none'}, not {change.if_version or 'none'} as the request expects", 412, "conflict")
+                    raise _conflict(
+                        p, f"the version is {current or 'none'}, not {change.if_version or 'none'} as the request expects", 412, "conflict"
+                    )
             if change.action == "delete":
                 if head is None or not alive:
                     results.append(Result(Stored(0, change.type, p.id, head.version if head else 0, now, True, "DELETE", None), False))
@@ -260,7 +266,9 @@ class Committer:
             doc = None if deleted else p.document(version, text if at == now else self._clock.text(at))
             rid = head.rid if head else next(rids)
             method = "DELETE" if deleted else change.method
-            writes.append(Write(rid, p.type, p.id, version, now, deleted, METHODS[method], p.self, change.blob, doc, p.rows, head is not None))
+            writes.append(
+                Write(rid, p.type, p.id, version, now, deleted, METHODS[method], p.self, change.blob, doc, p.rows, head is not None)
+            )
             results.append(Result(Stored(rid, change.type, p.id, version, now, deleted, method, doc), not alive and not deleted))
         return results, writes
 
@@ -269,5 +277,3 @@ def stored(row: Any) -> Stored:
     """From the columns rid, type, id, version, updated, deleted, method, doc."""
     doc = row[7]
     return Stored(row[0], type_name(row[1]), row[2], row[3], row[4], bool(row[5]), METHOD_NAMES[row[6]], doc)
-
-

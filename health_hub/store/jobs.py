@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+COLUMNS = "id, kind, state, created, updated, progress, request, result"
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -21,6 +23,10 @@ class Job:
     result: bytes | None
 
 
+def _job(r: Any) -> Job:
+    return Job(r[0], r[1], r[2], r[3], r[4], r[5], json.loads(r[6]), r[7])
+
+
 class Jobs:
     """Kept until deleted or `expire`d."""
 
@@ -33,25 +39,39 @@ class Jobs:
 
     async def create(self, kind: str, request: dict[str, Any]) -> str:
         id, now = secrets.token_urlsafe(18), time.time_ns() // 1_000_000
-        await self._db.execute(self._sql("INSERT INTO job (id, kind, state, created, updated, progress, request, result) VALUES ($1, $2, 'running', $3, $4, '', $5, NULL)"),
-                               [(id, kind, now, now, json.dumps(request))])
+        await self._db.execute(
+            self._sql(
+                f"INSERT INTO job ({COLUMNS}) VALUES ($1, $2, 'running', $3, $4, '', $5, NULL)"
+            ),
+            [(id, kind, now, now, json.dumps(request))],
+        )
         return id
 
     async def get(self, id: str) -> Job | None:
-        rows = await self._db.fetch(self._sql("SELECT id, kind, state, created, updated, progress, request, result FROM job WHERE id = $1"), (id,))
-        return Job(*rows[0][:6], json.loads(rows[0][6]), rows[0][7]) if rows else None
+        rows = await self._db.fetch(
+            self._sql(f"SELECT {COLUMNS} FROM job WHERE id = $1"), (id,)
+        )
+        return _job(rows[0]) if rows else None
 
     async def running(self, kind: str) -> list[Job]:
-        rows = await self._db.fetch(self._sql("SELECT id, kind, state, created, updated, progress, request, result FROM job WHERE kind = $1 AND state = 'running'"), (kind,))
-        return [Job(*r[:6], json.loads(r[6]), r[7]) for r in rows]
+        rows = await self._db.fetch(
+            self._sql(f"SELECT {COLUMNS} FROM job WHERE kind = $1 AND state = 'running'"),
+            (kind,),
+        )
+        return [_job(r) for r in rows]
 
     async def progress(self, id: str, text: str) -> None:
-        await self._db.execute(self._sql("UPDATE job SET progress = $2, updated = $3 WHERE id = $1 AND state = 'running'"), [(id, text[:100], time.time_ns() // 1_000_000)])
+        await self._db.execute(
+            self._sql("UPDATE job SET progress = $2, updated = $3 WHERE id = $1 AND state = 'running'"),
+            [(id, text[:100], time.time_ns() // 1_000_000)],
+        )
 
     async def finish(self, id: str, state: str, result: bytes | None = None) -> None:
         """Only a running job ends: a cancelled one stays cancelled."""
-        await self._db.execute(self._sql("UPDATE job SET state = $2, result = $3, updated = $4 WHERE id = $1 AND state = 'running'"),
-                               [(id, state, result, time.time_ns() // 1_000_000)])
+        await self._db.execute(
+            self._sql("UPDATE job SET state = $2, result = $3, updated = $4 WHERE id = $1 AND state = 'running'"),
+            [(id, state, result, time.time_ns() // 1_000_000)],
+        )
 
     async def delete(self, id: str) -> None:
         await self._db.execute(self._sql("DELETE FROM job WHERE id = $1"), [(id,)])

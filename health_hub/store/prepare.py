@@ -58,7 +58,13 @@ class Prepared:
 
     def document(self, version: int, updated: str) -> bytes:
         return b'{"resourceType":"%b","id":"%b","meta":{"versionId":"%d","lastUpdated":"%b"%b}%b}' % (
-            self.change.type.encode(), self.id.encode(), version, updated.encode(), self.meta, self.tail)
+            self.change.type.encode(),
+            self.id.encode(),
+            version,
+            updated.encode(),
+            self.meta,
+            self.tail,
+        )
 
 
 def _inner(members: dict[str, object]) -> bytes:

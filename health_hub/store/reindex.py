@@ -28,7 +28,9 @@ async def rebuild(store: Any, types: Sequence[str] = (), progress: Callable[[int
     m, lock, done = _m(store), "" if store.database.dialect == "sqlite" else " FOR UPDATE", 0
     while True:
         async with store.database.transaction() as t:
-            rows = await t.fetch(f"SELECT rid, doc FROM resource WHERE rid > {m}1 AND NOT deleted{where} ORDER BY rid LIMIT {CHUNK}{lock}", (after,))
+            rows = await t.fetch(
+                f"SELECT rid, doc FROM resource WHERE rid > {m}1 AND NOT deleted{where} ORDER BY rid LIMIT {CHUNK}{lock}", (after,)
+            )
             if rows:
                 await reindex(t, [(r[0], index.extract(loads(r[1]))) for r in rows])
         if not rows:
@@ -50,7 +52,9 @@ async def check(store: Any, progress: Callable[[int], None] = lambda n: None) ->
     db, m, after = store.database, _m(store), 0
     sqlite = db.dialect == "sqlite"
     while True:
-        rows = await db.fetch(f"SELECT rid, type, id, version, deleted, doc, keys, self FROM resource WHERE rid > {m}1 ORDER BY rid LIMIT {CHUNK}", (after,))
+        rows = await db.fetch(
+            f"SELECT rid, type, id, version, deleted, doc, keys, self FROM resource WHERE rid > {m}1 ORDER BY rid LIMIT {CHUNK}", (after,)
+        )
         if not rows:
             break
         first, after = rows[0][0], rows[-1][0]
@@ -65,8 +69,12 @@ async def check(store: Any, progress: Callable[[int], None] = lambda n: None) ->
             for problem in _problems(row, ordered.pop(row[0], {}), versions.pop(row[0], set())):
                 yield f"{type_name(row[1])}/{row[2]}: {problem}"
             if sqlite:
-                have = {r[0] for r in await db.fetch("SELECT key FROM key WHERE rid = ?1 AND key IN (SELECT value FROM json_each(?2))",
-                                                     (row[0], str(_have(row[6]))))}
+                have = {
+                    r[0]
+                    for r in await db.fetch(
+                        "SELECT key FROM key WHERE rid = ?1 AND key IN (SELECT value FROM json_each(?2))", (row[0], str(_have(row[6])))
+                    )
+                }
                 if have != set(_have(row[6])):
                     yield f"{type_name(row[1])}/{row[2]}: keys are missing from the key table"
         for rid in ordered.keys() | versions.keys():
@@ -91,7 +99,11 @@ def _problems(row: Any, ordered: dict[str, list[Any]], versions: set[int]) -> li
             out.append("deleted, and yet has a document or search keys")
         return out
     resource = loads(doc)
-    if (resource.get("resourceType"), resource.get("id"), resource.get("meta", {}).get("versionId")) != (type_name(number), id, str(version)):
+    if (resource.get("resourceType"), resource.get("id"), resource.get("meta", {}).get("versionId")) != (
+        type_name(number),
+        id,
+        str(version),
+    ):
         out.append("the document names another type, id or version")
     rows = index.extract(resource)
     if sorted(rows.keys) != sorted(_have(have)):
@@ -100,5 +112,3 @@ def _problems(row: Any, ordered: dict[str, list[Any]], versions: set[int]) -> li
         if sorted(want) != sorted(ordered.get(table, [])):
             out.append(f"its rows in {table} differ from those of the document")
     return out
-
-

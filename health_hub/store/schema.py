@@ -5,13 +5,15 @@ One row a resource with its document and its search keys (docs/architecture.md, 
 table `key` as well, because it has no index on the members of an array.
 """
 
+from typing import Any
+
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, PrimaryKeyConstraint, SmallInteger, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Field, SQLModel
 
 _Id = Text().with_variant(Text(collation="C"), "postgresql")
 _Keys = LargeBinary().with_variant(ARRAY(BigInteger), "postgresql")
-_Double = Double()
+_Double: Any = Double()
 
 
 class ResourceRow(SQLModel, table=True):
@@ -45,7 +47,11 @@ class HistoryRow(SQLModel, table=True):
     """Versions that were replaced or deleted."""
 
     __tablename__ = "history"
-    __table_args__ = (PrimaryKeyConstraint("rid", "version"), Index("history_updated", "type", "updated", "rid", "version"), Index("history_time", "updated", "rid", "version"))
+    __table_args__ = (
+        PrimaryKeyConstraint("rid", "version"),
+        Index("history_updated", "type", "updated", "rid", "version"),
+        Index("history_time", "updated", "rid", "version"),
+    )
     rid: int = Field(sa_column=Column(BigInteger, autoincrement=False))
     version: int = Field(sa_column=Column(Integer))
     type: int = Field(sa_column=Column(SmallInteger, nullable=False))
@@ -59,7 +65,8 @@ class HistoryRow(SQLModel, table=True):
 
 
 def _ordered(table: str, *wide: str) -> tuple[Index, ...]:
-    return tuple(Index(f"{table}_{c}", "p", *(["canon", c] if c == "clow" else [c]), "rid") for c in wide) + (Index(f"{table}_rid", "rid", "p"),)
+    by = [Index(f"{table}_{c}", "p", *(["canon", c] if c == "clow" else [c]), "rid") for c in wide]
+    return (*by, Index(f"{table}_rid", "rid", "p"))
 
 
 class DateKey(SQLModel, table=True):
@@ -67,7 +74,7 @@ class DateKey(SQLModel, table=True):
 
     __tablename__ = "date_key"
     __table_args__ = _ordered("date_key", "low", "high")
-    __mapper_args__ = {"primary_key": ["rid", "p", "low", "high"]}  # noqa: RUF012  for the mapper only: rows may repeat
+    __mapper_args__ = {"primary_key": ["rid", "p", "low", "high"]}
     p: int = Field(sa_column=Column(BigInteger, nullable=False))
     low: int = Field(sa_column=Column(BigInteger, nullable=False))
     high: int = Field(sa_column=Column(BigInteger, nullable=False))
@@ -78,7 +85,7 @@ class DateKey(SQLModel, table=True):
 class NumberKey(SQLModel, table=True):
     __tablename__ = "number_key"
     __table_args__ = _ordered("number_key", "low")
-    __mapper_args__ = {"primary_key": ["rid", "p", "low", "high"]}  # noqa: RUF012
+    __mapper_args__ = {"primary_key": ["rid", "p", "low", "high"]}
     p: int = Field(sa_column=Column(BigInteger, nullable=False))
     low: float = Field(sa_column=Column(_Double, nullable=False))
     high: float = Field(sa_column=Column(_Double, nullable=False))
@@ -91,7 +98,7 @@ class QuantityKey(SQLModel, table=True):
 
     __tablename__ = "quantity_key"
     __table_args__ = _ordered("quantity_key", "low", "clow")
-    __mapper_args__ = {"primary_key": ["rid", "p", "low", "high"]}  # noqa: RUF012
+    __mapper_args__ = {"primary_key": ["rid", "p", "low", "high"]}
     p: int = Field(sa_column=Column(BigInteger, nullable=False))
     low: float = Field(sa_column=Column(_Double, nullable=False))
     high: float = Field(sa_column=Column(_Double, nullable=False))
@@ -112,7 +119,7 @@ class StringKey(SQLModel, table=True):
         Index("string_key_v", "p", text("substr(v, 1, 128)"), "rid"),
         Index("string_key_rid", "rid", "p"),
     )
-    __mapper_args__ = {"primary_key": ["rid", "p", "v"]}  # noqa: RUF012
+    __mapper_args__ = {"primary_key": ["rid", "p", "v"]}
     p: int = Field(sa_column=Column(BigInteger, nullable=False))
     v: str = Field(sa_column=Column(_Id, nullable=False))
     rid: int = Field(sa_column=Column(BigInteger, nullable=False))
@@ -124,7 +131,7 @@ class PositionKey(SQLModel, table=True):
 
     __tablename__ = "position_key"
     __table_args__ = _ordered("position_key", "lat")
-    __mapper_args__ = {"primary_key": ["rid", "p", "lat", "lon"]}  # noqa: RUF012
+    __mapper_args__ = {"primary_key": ["rid", "p", "lat", "lon"]}
     p: int = Field(sa_column=Column(BigInteger, nullable=False))
     lat: float = Field(sa_column=Column(_Double, nullable=False))
     lon: float = Field(sa_column=Column(_Double, nullable=False))

@@ -53,7 +53,8 @@ class SqliteTransaction:
         self._database = database
 
     async def fetch(self, sql: str, args: Sequence[Any] = (), timeout: float | None = None) -> list[Any]:
-        return await self._database.on_writer(lambda c: c.execute(sql, args).fetchall())
+        rows: list[Any] = await self._database.on_writer(lambda c: c.execute(sql, args).fetchall())
+        return rows
 
     async def run(self, statements: Sequence[tuple[str, Sequence[Sequence[Any]]]]) -> None:
         """Each statement once for each of its rows."""

@@ -71,7 +71,9 @@ class Store:
         if self.database.dialect == "sqlite":
             exists = await self.database.fetch("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'")
         else:
-            exists = await self.database.fetch("SELECT 1 FROM pg_catalog.pg_tables WHERE tablename = 'alembic_version' AND schemaname = current_schema()")
+            exists = await self.database.fetch(
+                "SELECT 1 FROM pg_catalog.pg_tables WHERE tablename = 'alembic_version' AND schemaname = current_schema()"
+            )
         if not exists:
             return None
         rows = await self.database.fetch("SELECT version_num FROM alembic_version")
@@ -89,14 +91,18 @@ class Store:
         mark = "?" if self.database.dialect == "sqlite" else "$"
         rows = await self.database.fetch(f"SELECT value FROM setting WHERE name = {mark}1", (name,))
         if not rows:
-            await self.database.execute(f"INSERT INTO setting (name, value) VALUES ({mark}1, {mark}2) ON CONFLICT (name) DO NOTHING", [(name, default)])
+            await self.database.execute(
+                f"INSERT INTO setting (name, value) VALUES ({mark}1, {mark}2) ON CONFLICT (name) DO NOTHING", [(name, default)]
+            )
             rows = await self.database.fetch(f"SELECT value FROM setting WHERE name = {mark}1", (name,))
         return str(rows[0][0])
 
     async def put_setting(self, name: str, value: str) -> None:
         mark = "?" if self.database.dialect == "sqlite" else "$"
         await self.database.execute(
-            f"INSERT INTO setting (name, value) VALUES ({mark}1, {mark}2) ON CONFLICT (name) DO UPDATE SET value = excluded.value", [(name, value)])
+            f"INSERT INTO setting (name, value) VALUES ({mark}1, {mark}2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            [(name, value)],
+        )
 
     async def close(self) -> None:
         """Writes what is queued, then lets go of the database."""

@@ -6,8 +6,9 @@ from typing import Any
 
 from fhir_profiles.tables import type_number
 from health_hub.fhir.outcome import FhirError, Issue
+from health_hub.fhir.search.query import Query
 from health_hub.store.commit import stored
-from health_hub.store.model import Filter, HistoryPage, Query, SearchPage, Stored
+from health_hub.store.model import Filter, HistoryPage, SearchPage, Stored
 from health_hub.store.postgresql import PostgresDatabase
 from health_hub.store.sqlite import SqliteDatabase
 
@@ -55,8 +56,10 @@ class Reads:
             number, id, _ = batch[0]
             rows = await self._db.fetch(f"SELECT {COLUMNS}, keys FROM resource WHERE type = $1 AND id = $2", (number, id))
         else:
-            rows = await self._db.fetch(f"SELECT {_R}, r.keys FROM unnest($1::smallint[], $2::text[]) AS q(t, i) JOIN resource r ON r.type = q.t AND r.id = q.i",
-                                        ([n for n, _, _ in batch], [i for _, i, _ in batch]))
+            rows = await self._db.fetch(
+                f"SELECT {_R}, r.keys FROM unnest($1::smallint[], $2::text[]) AS q(t, i) JOIN resource r ON r.type = q.t AND r.id = q.i",
+                ([n for n, _, _ in batch], [i for _, i, _ in batch]),
+            )
         found = {(r[1], r[2]): r for r in rows}
         for number, id, future in batch:
             if not future.done():
@@ -97,19 +100,33 @@ class View:
             return None
         if row[3] == version:
             return stored(row)
-        rows = await self._db.fetch(f"SELECT {COLUMNS} FROM history WHERE rid = {self._arg(1)} AND version = {self._arg(2)}", (row[0], version))
+        rows = await self._db.fetch(
+            f"SELECT {COLUMNS} FROM history WHERE rid = {self._arg(1)} AND version = {self._arg(2)}", (row[0], version)
+        )
         return stored(rows[0]) if rows else None
 
     def _arg(self, n: int) -> str:
         return f"?{n}" if self._db.dialect == "sqlite" else f"${n}"
 
-    async def history(self, type: str | None = None, id: str | None = None, *, since_ms: int | None = None, at: tuple[int, int] | None = None,
-                      count: int = 100, cursor: Any | None = None) -> HistoryPage:
-        """Versions newest first: of one resource, a type or everything. `at`: ms, current at some moment in between."""
+    async def history(
+        self,
+        type: str | None = None,
+        id: str | None = None,
+        *,
+        since_ms: int | None = None,
+        at: tuple[int, int] | None = None,
+        rids: Sequence[int] | None = None,
+        count: int = 100,
+        cursor: Any | None = None,
+    ) -> HistoryPage:
+        """Versions newest first: of one resource, a type or everything; with `rids`, of those only.
+
+        `at`: ms, current at some moment in between.
+        """
         args: list[Any] = []
 
         def arg(v: Any) -> str:
-            args.append(v)
+            args.append(self._keys(v) if isinstance(v, list) else v)
             return self._arg(len(args))
 
         row = None
@@ -124,33 +141,50 @@ class View:
         elif type is not None:
             where.append(f"r.type = {arg(type_number(type))}")
         if cursor:
-            where.append(f"r.version < {arg(cursor[2])}" if row is not None
-                         else f"(r.updated, r.rid, r.version) < ({arg(cursor[0])}, {arg(cursor[1])}, {arg(cursor[2])})")
+            where.append(
+                f"r.version < {arg(cursor[2])}"
+                if row is not None
+                else f"(r.updated, r.rid, r.version) < ({arg(cursor[0])}, {arg(cursor[1])}, {arg(cursor[2])})"
+            )
         if row is None and self.filter.keys_any is not None:
-            where.append(self._visible("r.rid", arg))
+            where.append(self._visible("r.rid", arg(list(self.filter.keys_any))))
+        if rids is not None:
+            where.append(f"r.rid IN ({', '.join(str(int(r)) for r in rids) or 'NULL'})")
         if since_ms is not None:
             where.append(f"r.updated >= {arg(since_ms)}")
         ended = ""
         if at is not None:
             where.append(f"r.updated <= {arg(at[1])}")
-            ended = (" AND coalesce((SELECT n.updated FROM history n WHERE n.rid = r.rid AND n.version = r.version + 1), "
-                     f"(SELECT n.updated FROM resource n WHERE n.rid = r.rid)) >= {arg(at[0])}")
+            # A version ends as the next begins; within one millisecond both were current.
+            start = arg(at[0])
+            ended = (
+                f" AND (r.updated >= {start} OR coalesce("
+                "(SELECT n.updated FROM history n WHERE n.rid = r.rid AND n.version = r.version + 1), "
+                f"(SELECT n.updated FROM resource n WHERE n.rid = r.rid)) > {start})"
+            )
         condition, limit = " AND ".join(where) or "true", arg(count + 1)
-        parts = [f"SELECT * FROM (SELECT {_R} FROM {table} r WHERE {condition}{extra} ORDER BY {order} LIMIT {limit}) AS {table}_part"
-                 for table, extra in (("resource", ""), ("history", ended))]
-        rows = await self._db.fetch(f"SELECT * FROM ({' UNION ALL '.join(parts)}) AS both_parts ORDER BY {order} LIMIT {limit}", args, self._store.timeout)
+        parts = [
+            f"SELECT * FROM (SELECT {_R} FROM {table} r WHERE {condition}{extra} ORDER BY {order} LIMIT {limit}) AS {table}_part"
+            for table, extra in (("resource", ""), ("history", ended))
+        ]
+        rows = await self._db.fetch(
+            f"SELECT * FROM ({' UNION ALL '.join(parts)}) AS both_parts ORDER BY {order} LIMIT {limit}", args, self._store.timeout
+        )
         versions = [stored(r) for r in rows[:count]]
         last = versions[-1] if len(rows) > count else None
         # Versions are numbered without gaps, so the newest number is how many there are.
-        total = row[3] if row is not None and since_ms is None and at is None else None
+        total = row[3] if row is not None and since_ms is None and at is None and rids is None else None
         return HistoryPage(versions, [last.updated, last.rid, last.version] if last else None, total)
 
-    def _visible(self, rid: str, arg: Any) -> str:
-        """SQL: the current row of `rid` carries one of the filter's keys."""
-        allowed = self.filter.keys_any or ()
+    def _keys(self, keys: list[int]) -> Any:
+        """An array as an argument: SQLite takes it as JSON."""
+        return keys if self._db.dialect == "postgresql" else str(keys)
+
+    def _visible(self, rid: str, keys: str) -> str:
+        """SQL: the current row of `rid` carries one of the filter's keys, which are the argument `keys`."""
         if self._db.dialect == "postgresql":
-            return f"EXISTS (SELECT 1 FROM resource f WHERE f.rid = {rid} AND f.keys && {arg(list(allowed))}::bigint[])"
-        return f"EXISTS (SELECT 1 FROM key f WHERE f.rid = {rid} AND f.key IN ({', '.join(str(int(k)) for k in allowed) or 'NULL'}))"
+            return f"EXISTS (SELECT 1 FROM resource f WHERE f.rid = {rid} AND f.keys && {keys}::bigint[])"
+        return f"EXISTS (SELECT 1 FROM key f WHERE f.rid = {rid} AND f.key IN (SELECT value FROM json_each({keys})))"
 
     async def search(self, query: Query, cursor: Any | None = None) -> SearchPage:
         """One page of matches and what they include."""
@@ -158,7 +192,9 @@ class View:
 
         page = await search.search(self._db.reader, query, self.filter, cursor, timeout=self._store.timeout)
         if self._store.parameters.progress is not None:
-            why = f"the search index is being rebuilt ({self._store.parameters.progress}); new search parameters may not find everything yet"
+            why = (
+                f"the search index is being rebuilt ({self._store.parameters.progress}); new search parameters may not find everything yet"
+            )
             page.issues = (*page.issues, Issue("incomplete", why, (), "warning"))
         return page
 
@@ -187,7 +223,8 @@ class View:
                 args.append(since_ms)
                 where += f" AND r.updated >= {self._arg(len(args))}"
             if self.filter.keys_any is not None:
-                where += " AND " + self._visible("r.rid", lambda v: (args.append(v), self._arg(len(args)))[1])
+                args.append(self._keys(list(self.filter.keys_any)))
+                where += " AND " + self._visible("r.rid", self._arg(len(args)))
             if not deleted:
                 where += " AND NOT r.deleted"
             rows = await self._db.fetch(f"SELECT {_R} FROM resource r WHERE {where} ORDER BY r.rid LIMIT 500", args)

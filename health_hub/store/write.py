@@ -62,14 +62,28 @@ def ordered_rows(rid: int, rows: Rows) -> dict[str, list[tuple[Any, ...]]]:
 
 # --- PostgreSQL: one statement for any number of resources, arrays in, `unnest` out.
 
-_TYPES = {"p": "bigint", "low": "bigint", "high": "bigint", "rid": "bigint", "flags": "smallint", "code": "bigint", "unit": "bigint", "canon": "bigint",
-          "clow": "double precision", "chigh": "double precision", "v": "text", "lat": "double precision", "lon": "double precision"}
+_TYPES = {
+    "p": "bigint",
+    "low": "bigint",
+    "high": "bigint",
+    "rid": "bigint",
+    "flags": "smallint",
+    "code": "bigint",
+    "unit": "bigint",
+    "canon": "bigint",
+    "clow": "double precision",
+    "chigh": "double precision",
+    "v": "text",
+    "lat": "double precision",
+    "lon": "double precision",
+}
 
 
 def _column_type(table: str, column: str) -> str:
     return "double precision" if column in ("low", "high") and table != "date_key" else _TYPES[column]
 
 
+_VERSION = "rid, version, type, id, updated, deleted, method, seq, blob, doc"
 _SEQ = "(SELECT pg_current_xact_id()::text::bigint)"
 
 
@@ -89,26 +103,35 @@ def _remember(at: int) -> list[str]:
 
 def _statement(*, replacing: bool) -> str:
     """$1-$10 the resources ($5 the time, $10 keys as array text, $11 deleted, $12 whether a row replaces one), then the ordered columns."""
-    new = ("unnest($1::bigint[], $2::smallint[], $3::text[], $4::int[], $6::smallint[], $7::bigint[], $8::bigint[], $9::bytea[], $10::text[], "
-           "$11::boolean[], $12::boolean[]) AS n(rid, type, id, version, method, self, blob, doc, keys, deleted, old)")
+    new = (
+        "unnest($1::bigint[], $2::smallint[], $3::text[], $4::int[], $6::smallint[], $7::bigint[], $8::bigint[], $9::bytea[], $10::text[], "
+        "$11::boolean[], $12::boolean[]) AS n(rid, type, id, version, method, self, blob, doc, keys, deleted, old)"
+    )
     parts = []
     if replacing:
-        parts.append("h AS (INSERT INTO history (rid, version, type, id, updated, deleted, method, seq, blob, doc) SELECT rid, version, type, id, updated, "
-                     "deleted, method, seq, blob, doc FROM resource WHERE rid = ANY ($13::bigint[]))")
-        parts.append(f"u AS (UPDATE resource r SET version = n.version, updated = $5::bigint, deleted = n.deleted, method = n.method, seq = {_SEQ}, "
-                     f"blob = n.blob, doc = n.doc, keys = n.keys::bigint[] FROM {new} WHERE r.rid = n.rid AND n.old)")
+        parts.append(
+            f"h AS (INSERT INTO history ({_VERSION}) SELECT {_VERSION} FROM resource WHERE rid = ANY ($13::bigint[]))"
+        )
+        parts.append(
+            f"u AS (UPDATE resource r SET version = n.version, updated = $5::bigint, deleted = n.deleted, method = n.method, seq = {_SEQ}, "
+            f"blob = n.blob, doc = n.doc, keys = n.keys::bigint[] FROM {new} WHERE r.rid = n.rid AND n.old)"
+        )
         parts += _forget("$13")
     parts += _remember(14)
     unused = "" if replacing else " AND cardinality($13::bigint[]) = 0"
-    return (f"WITH {', '.join(parts)} INSERT INTO resource (rid, type, id, version, updated, deleted, method, seq, self, blob, doc, keys) "
-            f"SELECT n.rid, n.type, n.id, n.version, $5::bigint, n.deleted, n.method, {_SEQ}, n.self, n.blob, n.doc, n.keys::bigint[] FROM {new} "
-            f"WHERE NOT n.old{unused}")
+    return (
+        f"WITH {', '.join(parts)} INSERT INTO resource (rid, type, id, version, updated, deleted, method, seq, self, blob, doc, keys) "
+        f"SELECT n.rid, n.type, n.id, n.version, $5::bigint, n.deleted, n.method, {_SEQ}, n.self, n.blob, n.doc, n.keys::bigint[] "
+        f"FROM {new} WHERE NOT n.old{unused}"
+    )
 
 
 CREATE, REPLACE = _statement(replacing=False), _statement(replacing=True)
-REINDEX = (f"WITH {', '.join([*_forget('$1'), *_remember(3)])} UPDATE resource r SET keys = n.keys::bigint[] "
-           "FROM unnest($1::bigint[], $2::text[]) AS n(rid, keys) WHERE r.rid = n.rid")
-_EMPTY = {t: [[] for _ in c] for t, c in ORDERED.items()}
+REINDEX = (
+    f"WITH {', '.join([*_forget('$1'), *_remember(3)])} UPDATE resource r SET keys = n.keys::bigint[] "
+    "FROM unnest($1::bigint[], $2::text[]) AS n(rid, keys) WHERE r.rid = n.rid"
+)
+_EMPTY: dict[str, list[Any]] = {t: [[] for _ in c] for t, c in ORDERED.items()}
 
 
 def _columns(rows: list[tuple[Any, ...]], table: str) -> list[Any]:
@@ -131,9 +154,21 @@ def _ordered(rows: Iterable[tuple[int, Rows | None]]) -> dict[str, list[tuple[An
 
 async def _write_postgresql(t: PostgresTransaction, writes: list[Write]) -> None:
     old = [w.rid for w in writes if w.replaces]
-    args = [[w.rid for w in writes], [w.type for w in writes], [w.id for w in writes], [w.version for w in writes], writes[0].updated,
-            [w.method for w in writes], [w.self for w in writes], [w.blob for w in writes], [w.doc for w in writes],
-            [_array(w.rows.keys) if w.rows else "{}" for w in writes], [w.deleted for w in writes], [w.replaces for w in writes], old]
+    args = [
+        [w.rid for w in writes],
+        [w.type for w in writes],
+        [w.id for w in writes],
+        [w.version for w in writes],
+        writes[0].updated,
+        [w.method for w in writes],
+        [w.self for w in writes],
+        [w.blob for w in writes],
+        [w.doc for w in writes],
+        [_array(w.rows.keys) if w.rows else "{}" for w in writes],
+        [w.deleted for w in writes],
+        [w.replaces for w in writes],
+        old,
+    ]
     for table, rows in _ordered((w.rid, w.rows) for w in writes).items():
         args += _columns(rows, table)
     await t.run([(REPLACE if old else CREATE, [args])])
@@ -141,18 +176,23 @@ async def _write_postgresql(t: PostgresTransaction, writes: list[Write]) -> None
 
 async def _heads_postgresql(t: PostgresTransaction, wanted: list[tuple[int, str]]) -> list[Any]:
     # Locked in one order, so that two workers wait for each other and never both.
-    return await t.fetch("SELECT r.type, r.id, r.rid, r.version, r.deleted, r.updated FROM unnest($1::smallint[], $2::text[]) AS q(type, id) "
-                         "JOIN resource r ON r.type = q.type AND r.id = q.id ORDER BY r.rid FOR UPDATE OF r",
-                         ([n for n, _ in wanted], [i for _, i in wanted]))
+    return await t.fetch(
+        "SELECT r.type, r.id, r.rid, r.version, r.deleted, r.updated FROM unnest($1::smallint[], $2::text[]) AS q(type, id) "
+        "JOIN resource r ON r.type = q.type AND r.id = q.id ORDER BY r.rid FOR UPDATE OF r",
+        ([n for n, _ in wanted], [i for _, i in wanted]),
+    )
 
 
 # --- SQLite
 
-_INSERT = ("INSERT INTO resource (rid, type, id, version, updated, deleted, method, seq, self, blob, doc, keys) "
-           "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)")
-_UPDATE = "UPDATE resource SET version = ?4, updated = ?5, deleted = ?6, method = ?7, seq = ?8, blob = ?10, doc = ?11, keys = ?12 WHERE rid = ?1"
-_HISTORY = ("INSERT INTO history (rid, version, type, id, updated, deleted, method, seq, blob, doc) "
-            "SELECT rid, version, type, id, updated, deleted, method, seq, blob, doc FROM resource WHERE rid = ?1")
+_INSERT = (
+    "INSERT INTO resource (rid, type, id, version, updated, deleted, method, seq, self, blob, doc, keys) "
+    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
+)
+_UPDATE = (
+    "UPDATE resource SET version = ?4, updated = ?5, deleted = ?6, method = ?7, seq = ?8, blob = ?10, doc = ?11, keys = ?12 WHERE rid = ?1"
+)
+_HISTORY = f"INSERT INTO history ({_VERSION}) SELECT {_VERSION} FROM resource WHERE rid = ?1"
 _ORDERED_INSERT = {t: f"INSERT INTO {t} ({', '.join(c)}) VALUES ({', '.join('?' * len(c))})" for t, c in ORDERED.items()}
 
 
@@ -174,7 +214,10 @@ async def _forget_sqlite(t: SqliteTransaction, rids: list[int]) -> list[tuple[st
 def _remember_sqlite(rows: list[tuple[int, Rows | None]]) -> list[tuple[str, Any]]:
     # Sorted: neighbours in the tree are written together.
     keys = sorted((k, rid) for rid, found in rows if found for k in found.keys)
-    return [("INSERT INTO key (key, rid) VALUES (?1, ?2)", keys), *[(_ORDERED_INSERT[table], more) for table, more in _ordered(rows).items()]]
+    return [
+        ("INSERT INTO key (key, rid) VALUES (?1, ?2)", keys),
+        *[(_ORDERED_INSERT[table], more) for table, more in _ordered(rows).items()],
+    ]
 
 
 async def _write_sqlite(t: SqliteTransaction, writes: list[Write]) -> None:
@@ -186,7 +229,21 @@ async def _write_sqlite(t: SqliteTransaction, writes: list[Write]) -> None:
     rows: dict[str, list[Any]] = {_INSERT: [], _UPDATE: []}
     for w in writes:
         rows[_UPDATE if w.replaces else _INSERT].append(
-            (w.rid, w.type, w.id, w.version, w.updated, w.deleted, w.method, seq, w.self, w.blob, w.doc, packed(w.rows.keys if w.rows else [])))
+            (
+                w.rid,
+                w.type,
+                w.id,
+                w.version,
+                w.updated,
+                w.deleted,
+                w.method,
+                seq,
+                w.self,
+                w.blob,
+                w.doc,
+                packed(w.rows.keys if w.rows else []),
+            )
+        )
     statements += [*rows.items(), *_remember_sqlite([(w.rid, w.rows) for w in writes])]
     await t.run([(sql, more) for sql, more in statements if more])
 
@@ -196,8 +253,10 @@ async def _heads_sqlite(t: SqliteTransaction, wanted: list[tuple[int, str]]) -> 
     for at in range(0, len(wanted), 400):
         part = wanted[at : at + 400]
         values = ", ".join(["(?, ?)"] * len(part))
-        found += await t.fetch(f"SELECT type, id, rid, version, deleted, updated FROM resource WHERE (type, id) IN (VALUES {values})",
-                               [x for pair in part for x in pair])
+        found += await t.fetch(
+            f"SELECT type, id, rid, version, deleted, updated FROM resource WHERE (type, id) IN (VALUES {values})",
+            [x for pair in part for x in pair],
+        )
     return found
 
 

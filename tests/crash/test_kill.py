@@ -25,8 +25,13 @@ def single(n: int) -> bytes:
 
 
 def transaction(n: int) -> bytes:
-    entries = [{"resource": {"resourceType": "Basic", "identifier": [{"system": "urn:crash", "value": f"t{n}"}], "code": {"text": str(i)}},
-                "request": {"method": "POST", "url": "Basic"}} for i in range(20)]
+    entries = [
+        {
+            "resource": {"resourceType": "Basic", "identifier": [{"system": "urn:crash", "value": f"t{n}"}], "code": {"text": str(i)}},
+            "request": {"method": "POST", "url": "Basic"},
+        }
+        for i in range(20)
+    ]
     return json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": entries}).encode()
 
 
@@ -124,7 +129,10 @@ async def test_conditional_create_by_twenty_clients_on_two_workers_makes_one(pos
     try:
         clients = [Client("127.0.0.1", hubs[i % 2].port) for i in range(20)]
         for turn in range(5):
-            entry = {"resource": json.loads(single(turn)), "request": {"method": "POST", "url": "Basic", "ifNoneExist": f"identifier=urn:crash|s{turn}"}}
+            entry = {
+                "resource": json.loads(single(turn)),
+                "request": {"method": "POST", "url": "Basic", "ifNoneExist": f"identifier=urn:crash|s{turn}"},
+            }
             body = json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": [entry]}).encode()
             answers = await asyncio.gather(*[c.call("POST", "/fhir", body) for c in clients])
             statuses = [json.loads(a[2])["entry"][0]["response"]["status"][:3] for a in answers]

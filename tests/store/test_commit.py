@@ -21,7 +21,9 @@ async def clean(store: Store) -> list[str]:
 
 
 async def test_create_sets_id_and_meta_and_keeps_the_rest_as_sent(store: Store) -> None:
-    sent = loads(b'{"resourceType":"Observation","meta":{"source":"urn:x","profile":["http://p"]},"status":"final","code":{"text":"a"},"valueQuantity":{"value":1.50},"id":"mine"}')
+    sent = loads(
+        b'{"resourceType":"Observation","meta":{"source":"urn:x","profile":["http://p"]},"status":"final","code":{"text":"a"},"valueQuantity":{"value":1.50},"id":"mine"}'
+    )
     [result] = await store.commit([Change("create", "Observation", resource=sent, method="POST")])
     doc = loads(result.stored.doc or b"")
     assert result.created
@@ -70,21 +72,26 @@ async def test_delete_keeps_history_and_update_brings_back(store: Store) -> None
 async def test_a_failing_change_undoes_the_whole_commit(store: Store) -> None:
     await store.commit([Change("update", "Patient", "p1", patient())])
     with pytest.raises(FhirError) as e:
-        await store.commit([Change("create", "Patient", resource=patient("Mới")), Change("update", "Patient", "p1", patient("Sai"), if_version=7)])
+        await store.commit(
+            [Change("create", "Patient", resource=patient("Mới")), Change("update", "Patient", "p1", patient("Sai"), if_version=7)]
+        )
     assert e.value.status == 412
     assert [s.id async for s in store.view().scan()] == ["p1"]
     assert await clean(store) == []
 
 
-@pytest.mark.parametrize(("change", "status"), [
-    (Change("create", "Patient", "p1", patient()), 409),
-    (Change("update", "Patient", "unknown", patient(), may_create=False), 404),
-    (Change("update", "Patient", "p1", patient(), if_version=2), 412),
-    (Change("delete", "Patient", "p1", if_version=9), 412),
-    (Change("update", "Patient", "p1", patient(), if_version=0), 412),
-    (Change("update", "Patient", "a b", patient()), 400),
-    (Change("update", "Patient", "x" * 65, patient()), 400),
-])
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        (Change("create", "Patient", "p1", patient()), 409),
+        (Change("update", "Patient", "unknown", patient(), may_create=False), 404),
+        (Change("update", "Patient", "p1", patient(), if_version=2), 412),
+        (Change("delete", "Patient", "p1", if_version=9), 412),
+        (Change("update", "Patient", "p1", patient(), if_version=0), 412),
+        (Change("update", "Patient", "a b", patient()), 400),
+        (Change("update", "Patient", "x" * 65, patient()), 400),
+    ],
+)
 async def test_preconditions(store: Store, change: Change, status: int) -> None:
     await store.commit([Change("update", "Patient", "p1", patient())])
     with pytest.raises(FhirError) as e:
@@ -104,7 +111,8 @@ async def test_fifty_writers_on_one_resource_lose_no_update(store: Store) -> Non
             try:
                 [r] = await store.commit([Change("update", "Patient", "p1", patient(f"{family},{n}"), if_version=current.version)])
             except FhirError as e:
-                assert e.status == 412
+                if e.status != 412:
+                    raise
                 continue
             won.append(r.stored.version)
             return
@@ -140,7 +148,16 @@ async def test_a_mark_is_committed_with_its_work_once(store: Store) -> None:
 
 async def test_history_of_type_and_system_pages_newest_first(store: Store) -> None:
     for n in range(1, 13):
-        await store.commit([Change("update", "Patient" if n % 3 else "Basic", f"r{n % 4}", patient() if n % 3 else {"resourceType": "Basic", "code": {"text": "x"}})])
+        await store.commit(
+            [
+                Change(
+                    "update",
+                    "Patient" if n % 3 else "Basic",
+                    f"r{n % 4}",
+                    patient() if n % 3 else {"resourceType": "Basic", "code": {"text": "x"}},
+                )
+            ]
+        )
     for type in ("Patient", None):
         seen, cursor = [], None
         while True:

@@ -136,6 +136,3 @@ async def _mutate(hub: Hub, run: Run, field: Field, out: Output) -> None:
         inner = Output()
         out.slot(field.key, "one", type_name).values.append(inner)
         run.select(field.children, type_name, run.found(stored), inner)
-
-
-__all__ = ["of_instance", "of_system"]

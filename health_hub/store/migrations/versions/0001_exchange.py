@@ -6,7 +6,8 @@ revision = "0001"
 down_revision = None
 
 COMMON = """
-CREATE TABLE resource (rid bigint NOT NULL PRIMARY KEY, type smallint NOT NULL, id {id} NOT NULL, version integer NOT NULL, updated bigint NOT NULL,
+CREATE TABLE resource (rid bigint NOT NULL PRIMARY KEY, type smallint NOT NULL,
+  id {id} NOT NULL, version integer NOT NULL, updated bigint NOT NULL,
   deleted boolean NOT NULL, method smallint NOT NULL, seq bigint NOT NULL, self bigint NOT NULL, blob bigint, doc {bytes}, keys {keys});
 CREATE UNIQUE INDEX resource_identity ON resource (type, id);
 CREATE INDEX resource_updated ON resource (type, updated, rid);
@@ -14,19 +15,24 @@ CREATE INDEX resource_self ON resource (self);
 CREATE TABLE history (rid bigint NOT NULL, version integer NOT NULL, type smallint NOT NULL, id {id} NOT NULL, updated bigint NOT NULL,
   deleted boolean NOT NULL, method smallint NOT NULL, seq bigint NOT NULL, blob bigint, doc {bytes}, PRIMARY KEY (rid, version));
 CREATE INDEX history_updated ON history (type, updated, rid, version);
-CREATE TABLE date_key (p bigint NOT NULL, low bigint NOT NULL, high bigint NOT NULL, rid bigint NOT NULL, flags smallint NOT NULL);
+CREATE TABLE date_key (p bigint NOT NULL, low bigint NOT NULL, high bigint NOT NULL, rid bigint NOT NULL,
+  flags smallint NOT NULL);
 CREATE INDEX date_key_low ON date_key (p, low, rid);
 CREATE INDEX date_key_high ON date_key (p, high, rid);
 CREATE INDEX date_key_rid ON date_key (rid, p);
-CREATE TABLE number_key (p bigint NOT NULL, low double precision NOT NULL, high double precision NOT NULL, rid bigint NOT NULL, flags smallint NOT NULL);
+CREATE TABLE number_key (p bigint NOT NULL, low double precision NOT NULL, high double precision NOT NULL, rid bigint NOT NULL,
+  flags smallint NOT NULL);
 CREATE INDEX number_key_low ON number_key (p, low, rid);
 CREATE INDEX number_key_rid ON number_key (rid, p);
-CREATE TABLE quantity_key (p bigint NOT NULL, low double precision NOT NULL, high double precision NOT NULL, code bigint NOT NULL, unit bigint NOT NULL,
-  canon bigint NOT NULL, clow double precision NOT NULL, chigh double precision NOT NULL, rid bigint NOT NULL, flags smallint NOT NULL);
+CREATE TABLE quantity_key (p bigint NOT NULL, low double precision NOT NULL, high double precision NOT NULL,
+  code bigint NOT NULL, unit bigint NOT NULL,
+  canon bigint NOT NULL, clow double precision NOT NULL, chigh double precision NOT NULL, rid bigint NOT NULL,
+  flags smallint NOT NULL);
 CREATE INDEX quantity_key_low ON quantity_key (p, low, rid);
 CREATE INDEX quantity_key_clow ON quantity_key (p, canon, clow, rid);
 CREATE INDEX quantity_key_rid ON quantity_key (rid, p);
-CREATE TABLE string_key (p bigint NOT NULL, v {id} NOT NULL, rid bigint NOT NULL, flags smallint NOT NULL);
+CREATE TABLE string_key (p bigint NOT NULL, v {id} NOT NULL, rid bigint NOT NULL,
+  flags smallint NOT NULL);
 CREATE INDEX string_key_v ON string_key (p, substr(v, 1, 128), rid);
 CREATE INDEX string_key_rid ON string_key (rid, p);
 CREATE TABLE position_key (p bigint NOT NULL, lat double precision NOT NULL, lon double precision NOT NULL, rid bigint NOT NULL);
