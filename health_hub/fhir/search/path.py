@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from fhir_profiles import tables
 from fhir_profiles.tables import SearchParam
+from health_hub.fhir import keys
 from health_hub.fhir.search.escape import split, unescape
 from health_hub.fhir.search.query import And, Chain, Has, Node, Or, StringValue, Test
 from health_hub.fhir.search.values import MAX_LENGTH, TYPES, Context, reader, targets_alone
@@ -229,7 +230,7 @@ def _words(param: SearchParam, text: str) -> Node:
     """`:text` of a string: every word stands somewhere in the strings, in any order."""
     either_: list[Node] = []
     for part in alternatives(text):
-        words = dict.fromkeys(unescape(part).split())
+        words = dict.fromkeys(word for word in unescape(part).split() if keys.fold(word).strip())
         if not words or len(words) > 32:
             raise ValueError("a text has 1 to 32 words")
         tests = tuple(Test(param, "contains", (StringValue(word),)) for word in words)

@@ -16,6 +16,7 @@ from health_hub.fhir.xml.div import rewrite, stands_alone
 from health_hub.fhir.xml.layout import FHIR, JSON_INTEGERS, MAX_DEPTH, SPACED, XHTML, Child, tags
 
 MAX_PROBLEMS = 100
+MAX_TAGS = 3_000_000  # 64 MiB of FHIR XML as people write it hold fewer
 
 _INTEGER = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,18})")
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]{0,99})(?:\.[0-9]{1,100})?(?:[eE][+-]?[0-9]{1,9})?")
@@ -45,6 +46,8 @@ class _Frame:
 
 def from_xml(data: bytes) -> dict[str, Any]:
     """A resource from UTF-8 XML. FhirError 400 names every problem by XPath, line and FHIRPath expression (the first hundred)."""
+    if len(data) > MAX_TAGS and data.count(b"<") > MAX_TAGS:
+        raise FhirError(413, Issue("too-costly", f"the body holds more than {MAX_TAGS} tags"))
     return _Reader(data).read()
 
 
