@@ -1,0 +1,1 @@
+"""Bad input against a real server process: every case gets its answer in time, and the server goes on."""
