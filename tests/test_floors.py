@@ -108,7 +108,7 @@ def test_no_file_names_a_package_registry() -> None:
     # In pieces, so that this file does not either.
     hosts = [".".join(h) for h in (
         ("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org"), ("npmjs", "com"), ("crates", "io"), ("proxy", "golang", "org"),
-        ("repo1", "maven", "org"), ("maven", "apache", "org"), ("deb", "debian", "org"),
+        ("repo1", "maven", "org"), ("repo", "maven", "apache", "org"), ("deb", "debian", "org"),
     )]
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
     named = [

@@ -27,8 +27,9 @@ def run(args: argparse.Namespace) -> int:
     unknown = [t for t in args.types or () if t not in tables.RESOURCE_TYPES]
     if unknown:
         raise SettingError(f"--type: R4 has no resource type {', '.join(unknown)}")
+    since = _instant(args.since)
     args.folder.mkdir(parents=True, exist_ok=True)
-    written = asyncio.run(export(settings.db, args.folder, tuple(args.types or ()), _instant(args.since), compress=args.gzip))
+    written = asyncio.run(export(settings.db, args.folder, tuple(args.types or ()), since, compress=args.gzip))
     for name, count in sorted(written.items()):
         print(f"{count:10,} {name}")
     return 0
