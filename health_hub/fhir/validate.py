@@ -10,6 +10,8 @@ from fhir_profiles.validator import Problem, validate
 from health_hub.fhir.outcome import FhirError, Issue
 
 _CONTENT = frozenset(("code-invalid", "invariant", "business-rule"))
+# What marks a resource of which only a part was asked for (R4 search.html#summary).
+SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
 
 
 def issues(problems: list[Problem]) -> list[Issue]:
@@ -17,11 +19,19 @@ def issues(problems: list[Problem]) -> list[Issue]:
     return [Issue(p.code, p.message, (p.expression,) if p.expression else (), p.severity) for p in problems]
 
 
+def _subsetted(tag: Any) -> bool:
+    return isinstance(tag, dict) and tag.get("code") == SUBSETTED["code"] and tag.get("system") == SUBSETTED["system"]
+
+
 def check(resource: Any, *, expected_type: str | None = None, entries: bool = True) -> None:
     """FhirError 400 or 422 unless the value is a valid resource (of `expected_type`).
 
     entries False: the resources that a Bundle or Parameters carries are checked by whoever takes them out.
     """
+    meta = resource.get("meta") if isinstance(resource, dict) else None
+    if isinstance(meta, dict) and any(_subsetted(tag) for tag in meta.get("tag") or ()):
+        why = "the resource is marked SUBSETTED: storing it would lose what was left out; read it whole, and change that"
+        raise FhirError(422, Issue("business-rule", why, (f"{resource.get('resourceType')}.meta.tag",)))
     problems = validate(resource, expected_type=expected_type, entries=entries)
     if problems:
         raise FhirError(422 if all(p.code in _CONTENT for p in problems) else 400, issues(problems))

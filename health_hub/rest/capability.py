@@ -1,5 +1,6 @@
 """metadata: the CapabilityStatement, made from the tables and the routes that are really served (R4 capabilitystatement.html)."""
 
+import hashlib
 from collections import defaultdict
 from functools import lru_cache
 from typing import Any
@@ -31,7 +32,11 @@ async def metadata(hub: Hub, request: Request) -> Response:
         raise bad_request(f"mode={mode[:50]!r}: it is one of {', '.join(_MODES)}", "value", "http.mode")
     if mode == "terminology":
         return Response(200, resource=_terminology(hub, request.base))
-    return Response(200, json=_statement(hub, request.base))
+    body = _statement(hub, request.base)
+    tag = f'W/"{hashlib.sha256(body).hexdigest()[:16]}"'
+    known = request.header(b"if-none-match")
+    unchanged = known is not None and tag.removeprefix("W/") in known
+    return Response(304 if unchanged else 200, json=body, headers=[("ETag", tag)], empty=unchanged)
 
 
 _made: dict[tuple[str, str], bytes] = {}

@@ -3,6 +3,7 @@
 from urllib.parse import urlencode
 
 from health_hub.fhir import dates
+from health_hub.fhir.index.settings import local
 from health_hub.fhir.json import dumps, loads
 from health_hub.fhir.outcome import bad_request
 from health_hub.rest import page, subset
@@ -10,9 +11,12 @@ from health_hub.rest.hub import Hub
 from health_hub.rest.read import is_id, unknown
 from health_hub.rest.request import Pairs, Request
 from health_hub.rest.respond import Response
+from health_hub.rest.types import TYPES
 from health_hub.store.model import Stored
+from health_hub.store.view import View
 
 _EVER = (-(2**53), 2**53)
+_ONCE = frozenset(("_since", "_at", "_list", "_count"))
 _OTHER = frozenset(("_format", "_pretty", "_summary", "_elements", page.PAGE))
 
 
@@ -22,14 +26,17 @@ async def history(hub: Hub, request: Request) -> Response:
         raise unknown(f"{request.type}/{request.id}")
     path = "/".join(filter(None, (request.type, request.id, "_history")))
     pairs = [pair for pair in request.pairs if pair[0] != page.PAGE]
-    since, at, count = _asked(hub, request, pairs)
+    since, at, listed, count = _asked(hub, request, pairs)
     token = request.parameter(page.PAGE)
     bound = page.context(path, pairs)
     place = page.FIRST if token is None else page.unseal(hub.store.secret, bound, token)
     view = hub.view(request)
     if request.id and await view.read(request.type, request.id) is None:
         raise unknown(f"{request.type}/{request.id}")
-    found = await view.history(request.type or None, request.id or None, since_ms=since, at=at, count=max(count, 1), cursor=place.cursor)
+    rids = None if listed is None else await _rids(view, listed)
+    found = await view.history(
+        request.type or None, request.id or None, since_ms=since, at=at, rids=rids, count=max(count, 1), cursor=place.cursor
+    )
     total = place.total if place.total is not None else found.total
     versions = found.versions if count else []
     onward = found.cursor if count else None
@@ -38,23 +45,43 @@ async def history(hub: Hub, request: Request) -> Response:
     return Response(200, json=page.bundle("history", updated=hub.now(), total=total, links=links, entries=entries), subset_done=True)
 
 
-def _asked(hub: Hub, request: Request, pairs: Pairs) -> tuple[int | None, tuple[int, int] | None, int]:
+async def _rids(view: View, listed: str) -> list[int]:
+    """The resources that a List names and has not marked as deleted."""
+    found = await view.read("List", listed)
+    if found is None or found.doc is None:
+        return []
+    entries = [e for e in loads(found.doc).get("entry", ()) if e.get("deleted") is not True]
+    names = [local(e["item"].get("reference", "")).partition("/") for e in entries if "item" in e]
+    wanted = [(type, id) for type, _, id in names if type in TYPES and is_id(id)]
+    return [s.rid for s in await view.read_many(wanted) if s is not None]
+
+
+def _asked(hub: Hub, request: Request, pairs: Pairs) -> tuple[int | None, tuple[int, int] | None, str | None, int]:
     since: int | None = None
     at: tuple[int, int] | None = None
+    listed: str | None = None
     count = hub.settings.count_default
+    seen: set[str] = set()
     for name, value in pairs:
+        if name in seen and name in _ONCE:
+            raise bad_request(f"{name} is given twice", "value", f"http.{name}")
+        seen.add(name)
         if name == "_since":
             # Milliseconds as shown: a version of that very moment is included (R4: "at or after").
             since = -(-_span(hub, name, value)[0] // 1000)
         elif name == "_at":
             at = _period(hub, value)
+        elif name == "_list":
+            listed = value.removeprefix("List/")
+            if not is_id(listed):
+                raise bad_request("_list names a List by its id; functional lists are not kept here", "value", "http._list")
         elif name == "_count":
             if not (value.isascii() and value.isdigit() and len(value) < 20):
                 raise bad_request(f"_count={value[:50]!r}: it is a whole number, 0 or more", "value", "http._count")
             count = min(int(value), hub.settings.count_max)
         elif name not in _OTHER and request.prefer.handling == "strict":
             raise bad_request(f"parameter {name[:200]} is not one of history", "not-supported", f"http.{name[:100]}")
-    return since, at, count
+    return since, at, listed, count
 
 
 def _span(hub: Hub, name: str, value: str) -> tuple[int, int]:

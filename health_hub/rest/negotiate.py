@@ -7,6 +7,7 @@ Format = Literal["json", "xml"]
 
 JSON_TYPES = frozenset({"application/fhir+json", "application/json", "text/json", "application/json+fhir"})
 XML_TYPES = frozenset({"application/fhir+xml", "application/xml", "text/xml", "application/xml+fhir"})
+GENERIC = frozenset({"application/json", "text/json", "application/xml", "text/xml"})
 FORMATS: dict[str, Format] = {**dict.fromkeys(JSON_TYPES | {"json"}, "json"), **dict.fromkeys(XML_TYPES | {"xml"}, "xml")}
 CONTENT_TYPE: dict[Format, str] = {"json": "application/fhir+json;charset=utf-8", "xml": "application/fhir+xml;charset=utf-8"}
 SUPPORTED = "application/fhir+json, application/fhir+xml"
@@ -71,6 +72,14 @@ def accepted(accept: str) -> Format | None:
     if not quality:
         return None
     return max(quality, key=lambda f: (quality[f], f == "json"))
+
+
+@lru_cache(maxsize=512)
+def content_type(accept: str, format: Format) -> str:
+    """The Content-Type for what an Accept header led to: a generic type is answered with itself (R4 http.html#mime-type)."""
+    names = JSON_TYPES if format == "json" else XML_TYPES
+    asked = next((m.name for m, q in ranges(accept) if q > 0 and m.name in names and right_version(m)), "")
+    return f"{asked};charset=utf-8" if asked in GENERIC else CONTENT_TYPE[format]
 
 
 def asked_for_fhir(accept: str) -> bool:

@@ -12,7 +12,7 @@ from health_hub.rest.respond import Response
 from health_hub.store.model import Stored
 
 is_id = re.compile(r"[A-Za-z0-9\-.]{1,64}\Z").match
-_VERSION = re.compile(r"[0-9]{1,9}\Z")
+_VERSION = re.compile(r"[1-9][0-9]{0,8}\Z")
 
 
 async def read(hub: Hub, request: Request) -> Response:

@@ -11,7 +11,7 @@ from health_hub.fhir.json import dumps, loads, pretty
 from health_hub.fhir.outcome import FhirError, Issue, outcome
 from health_hub.fhir.xml import to_xml
 from health_hub.rest import subset
-from health_hub.rest.negotiate import CONTENT_TYPE
+from health_hub.rest.negotiate import CONTENT_TYPE, Format, content_type
 from health_hub.rest.request import Request
 from health_hub.store.model import Stored
 
@@ -171,8 +171,15 @@ def _represent(request: Request, response: Response, document: bytes) -> tuple[b
         format = "json"
     indent = b"_pretty" in request.query and _flag(request, "_pretty")
     if format == "xml":
-        return xml(document), _XML
-    return (pretty(document) if indent else document), _JSON
+        return xml(document), _content_type(request, "xml")
+    return (pretty(document) if indent else document), _content_type(request, "json")
+
+
+def _content_type(request: Request, format: Format) -> bytes:
+    accept = request.headers.get(b"accept")
+    if accept is None or accept == b"*/*" or b"_format" in request.query:
+        return _JSON if format == "json" else _XML
+    return content_type(accept.decode("latin-1"), format).encode("latin-1")
 
 
 def _flag(request: Request, name: str) -> bool:

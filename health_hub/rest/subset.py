@@ -4,9 +4,9 @@ from typing import Any, Literal, get_args
 
 from fhir_profiles.tables import Element, type_
 from health_hub.fhir.outcome import bad_request
+from health_hub.fhir.validate import SUBSETTED
 
 Summary = Literal["true", "text", "data", "count", "false"]
-SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
 
 
 def wanted(summary: str | None, elements: str | None) -> tuple[Summary | None, tuple[str, ...]]:
