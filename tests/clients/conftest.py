@@ -1,4 +1,4 @@
-"""One hub in a process of its own for all of these tests, and the tools of the other languages."""
+"""A hub in a process of its own on each kind of database for all of these tests, and the tools of the other languages."""
 
 import shutil
 import subprocess
@@ -10,21 +10,27 @@ import pytest
 
 from bench.processes import Hub
 from tests.clients import install
+from tests.databases import _now as now
 
 Run = Callable[..., str]
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """They share the hub, so they stay on one worker."""
+    """Those that share a hub stay on one worker."""
     for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("clients"))
+        if isinstance(item, pytest.Function) and Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group(f"clients-{item.callspec.params['base']}"))
 
 
-@pytest.fixture(scope="session")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The API's address, of an empty hub on SQLite."""
-    hub = Hub(f"sqlite:///{tmp_path_factory.mktemp('clients')}/hub.db", None)
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API's address, of a hub that began empty."""
+    if request.param == "sqlite":
+        database = f"sqlite:///{tmp_path_factory.mktemp('clients')}/hub.db"
+    else:
+        database = now(request.getfixturevalue("cluster").create("clients"))
+    hub = Hub(database, None)
     yield f"http://127.0.0.1:{hub.port}/fhir"
     hub.stop()
     hub.log.close()
