@@ -24,7 +24,7 @@ class Connections:
         self._closed = False
 
     async def _connect(self) -> Any:
-        return await asyncpg.connect(self._url, statement_cache_size=1000, max_cached_statement_lifetime=0, server_settings=self._session)
+        return await asyncpg.connect(self._url, statement_cache_size=256, max_cached_statement_lifetime=0, server_settings=self._session)
 
     async def _acquire(self) -> Any:
         while True:

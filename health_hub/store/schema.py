@@ -22,6 +22,7 @@ class ResourceRow(SQLModel, table=True):
     __tablename__ = "resource"
     __table_args__ = (
         Index("resource_identity", "type", "id", unique=True),
+        Index("resource_type", "type", "rid"),
         Index("resource_updated", "type", "updated", "rid"),
         Index("resource_time", "updated", "rid"),
         Index("resource_self", "self"),
@@ -29,7 +30,8 @@ class ResourceRow(SQLModel, table=True):
         Index("resource_changed", "seq", postgresql_where=text("version > 1"), sqlite_where=text("version > 1")),
         Index("resource_keys", "keys", postgresql_using="gin").ddl_if(dialect="postgresql"),
     )
-    rid: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    # INTEGER on SQLite: the row number itself, without an index of its own.
+    rid: int = Field(sa_column=Column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False))
     type: int = Field(sa_column=Column(SmallInteger, nullable=False))
     id: str = Field(sa_column=Column(_Id, nullable=False))
     version: int = Field(sa_column=Column(Integer, nullable=False))

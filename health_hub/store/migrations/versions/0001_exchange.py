@@ -6,7 +6,7 @@ revision = "0001"
 down_revision = None
 
 COMMON = """
-CREATE TABLE resource (rid bigint NOT NULL PRIMARY KEY, type smallint NOT NULL,
+CREATE TABLE resource (rid {rid} NOT NULL PRIMARY KEY, type smallint NOT NULL,
   id {id} NOT NULL, version integer NOT NULL, updated bigint NOT NULL,
   deleted boolean NOT NULL, method smallint NOT NULL, seq bigint NOT NULL, self bigint NOT NULL, blob bigint, doc {bytes}, keys {keys});
 CREATE UNIQUE INDEX resource_identity ON resource (type, id);
@@ -57,8 +57,8 @@ INSERT INTO setting VALUES ('seq', '0');
 
 def upgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
-        script = COMMON.format(id='text COLLATE "C"', bytes="bytea", keys="bigint[]") + POSTGRESQL
+        script = COMMON.format(rid="bigint", id='text COLLATE "C"', bytes="bytea", keys="bigint[]") + POSTGRESQL
     else:
-        script = COMMON.format(id="text", bytes="blob", keys="blob") + SQLITE
+        script = COMMON.format(rid="integer", id="text", bytes="blob", keys="blob") + SQLITE
     for statement in filter(str.strip, script.split(";")):
         op.execute(statement)
