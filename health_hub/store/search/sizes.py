@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from health_hub.store.search.resolve import World
 
 FEW = 2000  # rows that are sorted faster than an index is walked
-_FRESH = 60.0  # seconds
+_FRESH = 60.0  # seconds that the statistics of a large table stay right
+_SOON = 5.0  # of a small one, which a load may multiply meanwhile
 _STATISTICS = """
 SELECT s.most_common_elems::text::bigint[] AS keys, s.most_common_elem_freqs AS parts, c.reltuples AS n
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -39,7 +40,7 @@ _known: "WeakKeyDictionary[Any, Frequent]" = WeakKeyDictionary()
 
 
 async def frequent(world: "World") -> Frequent:
-    """PostgreSQL's statistics, at most a minute old. Without any, every key counts as rare."""
+    """PostgreSQL's statistics, seconds old, or up to a minute for a large table. Without any, every key counts as rare."""
     if world.hurried:
         return _NONE
     found = _known.get(world.reader)
@@ -47,11 +48,13 @@ async def frequent(world: "World") -> Frequent:
         found = _known[world.reader] = Frequent()
     now = time.monotonic()
     if now >= found.until:
-        found.until = now + _FRESH
+        found.until = now + _SOON
         rows = await world.fetch(_STATISTICS, ())
         if rows and rows[0][0]:
             keys, parts, n = rows[0]
             found.rows = {k: f * n for k, f in zip(keys, parts, strict=False) if f * n > FEW / 40}
+            if n > 1_000_000:
+                found.until = now + _FRESH
     return found
 
 
