@@ -61,7 +61,8 @@ def compile_name(types: tuple[str, ...], name: str, lookup: Lookup, by_url: ByUr
     """The condition `name=...` on resources of all of `types` (none: every type). Unknown or ValueError."""
     groups = compile_path(types, name, lookup, lambda param, modifier: leaf(param, modifier, by_url))
     if len(groups) != 1 or (types and len(groups[0][0]) != len(types)):
-        raise Unknown(f"is not common to {', '.join(types[:10])}")
+        # R4 http.html#vsearch: an error, and nothing to leave out quietly: the types without it would come whole.
+        raise ValueError(f"it is not common to {', '.join(types[:10])}")
     return groups[0][1]
 
 
