@@ -60,9 +60,10 @@ class Worker:
         await self.client.close()
 
     async def one(self, step: int) -> None:
-        versions, choice = self.ledger.versions, self.random.random()
+        versions = self.ledger.versions
         known = [i for i, v in versions.items() if v]
-        id = self.random.choice(known) if known and choice > 0.3 else f"w{self.name}-{secrets.token_hex(6)}"
+        choice = self.random.random() if known else 0.0
+        id = self.random.choice(known) if choice > 0.3 else f"w{self.name}-{secrets.token_hex(6)}"
         version, url = versions.get(id), f"/fhir/Patient/{id}"
         if choice < 0.6:
             versions[id] = None  # until the answer is here
