@@ -11,6 +11,7 @@ from fhir_profiles.fhirpath.temporal import temporal
 # The longest official expression has 4,500 characters and 75 alternatives.
 MAX_LENGTH = 20_000
 MAX_DEPTH = 100
+MAX_DIGITS = 1_000  # Python itself reads no whole number of more than 4,300
 MAX_TOKENS = 4_000
 
 # Loosest first; every level is left associative.
@@ -184,6 +185,8 @@ class Parser:
         return ast.Literal(value)
 
     def number(self, text: str) -> ast.Expr:
+        if len(text) > MAX_DIGITS:
+            raise limit(f"a number has more than {MAX_DIGITS} digits")
         unit = self.peek
         if unit.kind == "string":
             self.at += 1

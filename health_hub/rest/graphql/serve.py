@@ -66,6 +66,7 @@ def _posted(body: Any, query: Any, given: Any, name: Any) -> tuple[Any, Any, Any
 async def _run(hub: Hub, request: Request, document: Document) -> dict[str, Any]:
     run = Run(hub, request, search)
     out = Output()
+    introspection = Introspection()
     if request.type:
         stored = (await read.read(hub, _without_conditions(request))).stored
         assert stored is not None
@@ -77,7 +78,7 @@ async def _run(hub: Hub, request: Request, document: Document) -> dict[str, Any]
         for field in document.fields:
             if field.name in ("__schema", "__type"):
                 # Up to seconds for the whole schema: not on the event loop.
-                await asyncio.to_thread(Introspection().answer, field, out)
+                await asyncio.to_thread(introspection.answer, field, out)
             else:
                 _root(run, field, out)
     await run.settle()
