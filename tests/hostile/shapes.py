@@ -55,7 +55,7 @@ MALFORMED_JSON: dict[str, bytes] = {
     "a data type": b'{"resourceType":"HumanName"}', "an escaped NUL": b'{"resourceType":"Patient","name":[{"family":"a\\u0000b"}]}',
     "control characters": b'{"resourceType":"Patient","name":[{"family":"a\\u0001\\u001b[2Jb"}]}', "an empty object": patient(name=[{}]),
     "an empty array": patient(name=[]), "an empty string": patient(name=[{"family": ""}]), "a null": patient(active=None), "no array": patient(name={"family": "a"}),
-    "an array": patient(active=[True]), "a number for a string": patient(name=[{"family": 1}]), "a string for a boolean": patient(active="true"),
+    "an array for one": patient(active=[True]), "a number for a string": patient(name=[{"family": 1}]), "a string for a boolean": patient(active="true"),
     "a code that is none": patient(gender="MALE"), "an SQL gender": patient(gender="' OR 1=1 --"), "both of a choice": patient(deceasedBoolean=True, deceasedDateTime="2020"),
     "an integer too large": b'{"resourceType":"Patient","multipleBirthInteger":99999999999999999999999999999999}',
     "an integer of a megabyte": b'{"resourceType":"Patient","multipleBirthInteger":' + b"9" * (1 << 20) + b"}",
