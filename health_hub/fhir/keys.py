@@ -31,7 +31,7 @@ def parameter(resource_type: str, code: str) -> int:
     return _hash(f"\x00{resource_type}\x00{code}")
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=32768)
 def value(form: str, text: str) -> int:
     """Hash of a value in one searchable form, signed 64 bit. Cached: codes repeat."""
     return _hash(form + text)
@@ -42,7 +42,7 @@ def reference(target: str) -> int:
     return _hash("r" + target)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=32768)
 def fold(text: str) -> str:
     """A string as search compares it: no case, no tone marks, đ as d, either Unicode form (R4 search.html#string)."""
     plain = unicodedata.normalize("NFD", unicodedata.normalize("NFC", text).casefold())
