@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import sqlite3
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +27,7 @@ from health_hub.store.write import Head, Transaction, Write, heads, write
 GROUP = 300  # changes in one shared transaction
 ALONE = 100  # a commit of more changes than this shares with nobody
 TRIES = 5
-Find = Callable[[Any, Query, Filter], Awaitable[Sequence[str]]]
+Find = Callable[[Any, Sequence[Query], Filter], Awaitable[list[list[str]]]]
 RETRY = (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError, sqlite3.IntegrityError)
 
 
@@ -203,25 +203,44 @@ class Committer:
             locks = sorted({_lock(e) for u in group for e in u.expects})
             if locks:
                 await t.fetch("SELECT pg_advisory_xact_lock(k) FROM unnest($1::bigint[]) AS k", (locks,))
+        found = await self._asked_again(t, [e for u in group for e in u.expects])
         kept = []
         for unit in group:
             error: Exception | None = None
             if unit.mark and await t.fetch(f"SELECT 1 FROM mark WHERE name = {'?1' if t.dialect == 'sqlite' else '$1'}", (unit.mark,)):
                 error = AlreadyDone(unit.mark)
             for expect in unit.expects:
-                if error is None:
-                    try:
-                        found = await self._find(t, expect.query, expect.filter or Filter.everything())
-                    except FhirError as e:
-                        error = e
-                        break
-                    if set(found) != set(expect.ids):
-                        error = ExpectationChanged()
+                answer = next(found)
+                if error is None and isinstance(answer, FhirError):
+                    error = answer
+                elif error is None and set(answer) != set(expect.ids):
+                    error = ExpectationChanged()
             if error is None:
                 kept.append(unit)
             else:
                 unit.done.set_exception(error)
         return kept
+
+    async def _asked_again(self, t: Transaction, expects: list[Expect]) -> Iterator[Any]:
+        """What each expectation finds now: ids, or the error of its own search. Questions of one asker go together."""
+        out: list[Any] = [None] * len(expects)
+        by_filter: dict[Filter, list[int]] = {}
+        for n, expect in enumerate(expects):
+            by_filter.setdefault(expect.filter or Filter.everything(), []).append(n)
+        for filter, places in by_filter.items():
+            try:
+                for n, ids in zip(places, await self._find(t, [expects[n].query for n in places], filter), strict=True):
+                    out[n] = ids
+            except FhirError as e:
+                if len(places) == 1:
+                    out[places[0]] = e
+                    continue
+                for n in places:
+                    try:
+                        out[n] = (await self._find(t, [expects[n].query], filter))[0]
+                    except FhirError as own:
+                        out[n] = own
+        return iter(out)
 
     async def _rids(self, t: Transaction, n: int) -> "itertools.count[int] | Any":
         """Row numbers: blocks of a sequence on PostgreSQL, the next free ones on SQLite, where we alone write."""

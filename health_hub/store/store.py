@@ -7,6 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from health_hub.fhir import index
+from health_hub.fhir.search.query import Query
 from health_hub.store.blobs import stage, sweep
 from health_hub.store.commit import Committer
 from health_hub.store.jobs import Jobs
@@ -15,16 +16,16 @@ from health_hub.store.parameters import Parameters
 from health_hub.store.postgresql import PostgresDatabase
 from health_hub.store.prepare import Clock, new_id
 from health_hub.store.sqlite import SqliteDatabase
-from health_hub.store.view import Reads, View
+from health_hub.store.view import Finds, Reads, View
 
 HEAD = "0002"  # the newest migration; a test holds it against migrations/versions
 TIMEOUT = 30.0  # seconds a search may take
 
 
-async def _find(reader: Any, query: Any, filter: Filter) -> Sequence[str]:
+async def _find(reader: Any, queries: Sequence[Query], filter: Filter) -> list[list[str]]:
     from health_hub.store import search
 
-    return (await search.find(reader, [query], filter, 3))[0]
+    return await search.find(reader, queries, filter, 3)
 
 
 class Store:
@@ -35,6 +36,7 @@ class Store:
     def __init__(self, database: SqliteDatabase | PostgresDatabase, zone: str, timeout: float) -> None:
         self.database, self.timeout, self.clock = database, timeout, Clock(zone)
         self.reads = Reads(database)
+        self.finds = Finds(database, timeout)
         self._committer = Committer(database, self.clock, _find)
         self.jobs = Jobs(database)
         self.parameters = Parameters(self)

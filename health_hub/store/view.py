@@ -66,6 +66,54 @@ class Reads:
                 future.set_result(found.get((number, id)))
 
 
+class Finds:
+    """Conditions of conditional interactions. On PostgreSQL those that wait while one is under way go together in the next."""
+
+    def __init__(self, database: SqliteDatabase | PostgresDatabase, timeout: float) -> None:
+        self._db, self._timeout = database, timeout
+        self._waiting: list[tuple[Query, Filter, int, asyncio.Future[list[str]]]] = []
+        self._running = 0
+
+    async def find(self, query: Query, filter: Filter, limit: int) -> list[str]:
+        future: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((query, filter, limit, future))
+        if self._running < 2:
+            self._running += 1
+            self._task = asyncio.create_task(self._drain())
+        return await future
+
+    async def _drain(self) -> None:
+        try:
+            while self._waiting:
+                _, filter, limit, _ = self._waiting[0]
+                batch, rest = [], []
+                for one in self._waiting:
+                    (batch if len(batch) < _BATCH and one[1] == filter and one[2] == limit else rest).append(one)
+                self._waiting = rest
+                await self._together(batch)
+        finally:
+            self._running -= 1
+
+    async def _together(self, batch: list[tuple[Query, Filter, int, "asyncio.Future[list[str]]"]]) -> None:
+        from health_hub.store import search
+
+        _, filter, limit, _ = batch[0]
+        try:
+            found = await search.find(self._db.reader, [w[0] for w in batch], filter, limit, timeout=self._timeout)
+        except Exception as e:
+            if len(batch) > 1 and isinstance(e, FhirError):
+                for one in batch:
+                    await self._together([one])
+                return
+            for *_, future in batch:
+                if not future.done():
+                    future.set_exception(e)
+            return
+        for (*_, future), ids in zip(batch, found, strict=True):
+            if not future.done():
+                future.set_result(ids)
+
+
 class View:
     """Reads within one filter. Rows outside of it do not exist here."""
 
@@ -208,6 +256,8 @@ class View:
         """Ids that match each query, at most `limit`: for conditional interactions and references."""
         from health_hub.store import search
 
+        if len(queries) == 1 and self._db.dialect == "postgresql":
+            return [await self._store.finds.find(queries[0], self.filter, limit)]
         return await search.find(self._db.reader, queries, self.filter, limit, timeout=self._store.timeout)
 
     async def scan(self, types: Sequence[str] = (), since_ms: int | None = None, *, deleted: bool = False) -> AsyncIterator[Stored]:
