@@ -16,7 +16,7 @@ from health_hub.store.model import Stored
 from health_hub.store.view import View
 
 _EVER = (-(2**53), 2**53)
-_ONCE = frozenset(("_since", "_at", "_list", "_count"))
+_ONCE = frozenset(("_since", "_list", "_count"))
 _OTHER = frozenset(("_format", "_pretty", "_summary", "_elements", page.PAGE))
 
 
@@ -70,7 +70,9 @@ def _asked(hub: Hub, request: Request, pairs: Pairs) -> tuple[int | None, tuple[
             # Milliseconds as shown: a version of that very moment is included (R4: "at or after").
             since = -(-_span(hub, name, value)[0] // 1000)
         elif name == "_at":
-            at = _period(hub, value)
+            # Twice is from and until, as HAPI's client writes a range.
+            low, high = _period(hub, value)
+            at = (low, high) if at is None else (max(at[0], low), min(at[1], high))
         elif name == "_list":
             listed = value.removeprefix("List/")
             if not is_id(listed):

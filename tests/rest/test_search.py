@@ -140,6 +140,8 @@ async def test_history_since_and_at(client: httpx.AsyncClient) -> None:
     assert "entry" not in (await client.get(url, params={"_since": "2100-01-01T00:00:00Z"})).json()
     assert "entry" not in (await client.get(url, params={"_at": "2013"})).json()
     assert len((await client.get(url, params={"_at": "ge2013"})).json()["entry"]) == 2
+    assert len((await client.get(url, params={"_at": ["ge2013", "lt2999"]})).json()["entry"]) == 2
+    assert "entry" not in (await client.get(url, params={"_at": ["ge2013", "lt2014"]})).json()
     bare_plus = await client.get(f"{url}?_since={second}")  # a client that does not encode +07:00
     assert bare_plus.status_code == 200
     for bad in ({"_since": "soon"}, {"_at": "2013-02-30"}, {"_count": "-1"}, {"_count": "x"}, {"_page": "x"}):

@@ -12,8 +12,10 @@ import ca.uhn.fhir.rest.api.PreferReturnEnum;
 import ca.uhn.fhir.rest.api.SearchTotalModeEnum;
 import ca.uhn.fhir.rest.api.SummaryEnum;
 import ca.uhn.fhir.rest.client.api.IGenericClient;
+import ca.uhn.fhir.rest.client.apache.GZipContentInterceptor;
 import ca.uhn.fhir.rest.gclient.ReferenceClientParam;
 import ca.uhn.fhir.rest.gclient.StringClientParam;
+import ca.uhn.fhir.rest.param.DateRangeParam;
 import ca.uhn.fhir.rest.server.exceptions.BaseServerResponseException;
 import ca.uhn.fhir.rest.server.exceptions.InvalidRequestException;
 import ca.uhn.fhir.rest.server.exceptions.NotModifiedException;
@@ -59,6 +61,7 @@ public class HapiClient {
         test.bundles();
         test.operations();
         test.errors();
+        test.options(arguments[0]);
         System.out.println(checks + " checks");
     }
 
@@ -300,6 +303,41 @@ public class HapiClient {
         Binary again = client.read().resource(Binary.class).withId(at.getIdPart()).execute();
         same("application/pdf", again.getContentType());
         same(new String(scan.getContent(), java.nio.charset.StandardCharsets.UTF_8), new String(again.getContent(), java.nio.charset.StandardCharsets.UTF_8));
+    }
+
+    void options(String base) {
+        GZipContentInterceptor gzip = new GZipContentInterceptor();
+        client.registerInterceptor(gzip);
+        Patient full = (Patient) client.create().resource(patient("z")).prefer(PreferReturnEnum.REPRESENTATION).execute().getResource();
+        same("Nguyễn", full.getNameFirstRep().getFamily());
+        client.unregisterInterceptor(gzip);
+        MethodOutcome told = client.create().resource(patient("z")).prefer(PreferReturnEnum.OPERATION_OUTCOME).execute();
+        check(told.getOperationOutcome() instanceof OperationOutcome);
+        MethodOutcome little = client.create().resource(patient("z")).prefer(PreferReturnEnum.MINIMAL).execute();
+        check(little.getResource() == null && little.getId().hasVersionIdPart());
+
+        same(3, client.search().forResource(Patient.class).where(Patient.IDENTIFIER.exactly().code(RUN + "z")).prettyPrint().accept("application/fhir+xml")
+            .lastUpdated(new DateRangeParam(full.getMeta().getLastUpdated(), null)).sort().ascending(Patient.NAME).sort().descending("_lastUpdated")
+            .returnBundle(Bundle.class).execute().getEntry().size());
+        same(0, client.search().forResource(Patient.class).where(Patient.IDENTIFIER.exactly().codes("no" + RUN, "none" + RUN)).withProfile("http://example.vn/profile")
+            .withSecurity("http://example.vn/security", "R").revInclude(Observation.INCLUDE_SUBJECT).returnBundle(Bundle.class).execute().getEntry().size());
+        Patient byUrl = client.read().resource(Patient.class).withUrl(base + "/Patient/" + full.getIdElement().getIdPart()).execute();
+        same(full.getIdElement().getIdPart(), byUrl.getIdElement().getIdPart());
+        check(client.read().resource(Patient.class).withId(byUrl.getIdElement().getIdPart()).summaryMode(SummaryEnum.TEXT).execute().hasText());
+        Bundle before = client.history().onInstance(byUrl.getIdElement().toUnqualifiedVersionless()).returnBundle(Bundle.class)
+            .at(new DateRangeParam("ge2020-01-01", "lt2020-02-01")).execute();
+        same(0, before.getEntry().size());
+
+        Bundle stale = new Bundle();
+        stale.setType(BundleType.TRANSACTION);
+        stale.addEntry().getRequest().setMethod(HTTPVerb.DELETE).setUrl("Patient/" + byUrl.getIdElement().getIdPart()).setIfMatch("W/\"9\"");
+        refused(PreconditionFailedException.class, () -> client.transaction().withBundle(stale).execute());
+        Parameters asked = new Parameters();
+        asked.addParameter("max", new IntegerType(2));
+        asked.addParameter("code", new StringType(LOINC + "|29463-7"));
+        Bundle last = client.operation().onType(Observation.class).named("$lastn").withParameters(asked).andParameter("patient", new StringType("Patient/" + byUrl.getIdElement().getIdPart()))
+            .useHttpGet().returnResourceType(Bundle.class).execute();
+        same(0, last.getEntry().size());
     }
 
     void errors() {
