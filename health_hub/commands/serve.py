@@ -26,6 +26,11 @@ OPEN = """\
 ****************************************************************************************************"""
 
 
+ADDRESS = """\
+  Địa chỉ / Address:  {url}/        API FHIR R4:  {url}/fhir
+  Thử / Try:          {url}/fhir/Patient?name=nguyen&_pretty=true"""
+
+
 def add(commands: Any, shared: argparse.ArgumentParser) -> None:
     defaults = Settings()
     p = commands.add_parser("serve", parents=[shared], help="run the FHIR server", description=__doc__)
@@ -46,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
         print(refusal, file=sys.stderr)
         return 2
     print(OPEN, file=sys.stderr, flush=True)
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    print(ADDRESS.format(url=f"http://{host}:{settings.port}"), file=sys.stderr, flush=True)
     if settings.demo or settings.workers > 1:
         asyncio.run(prepare(settings))
     # Worker processes read their settings from the environment, as this one did.
