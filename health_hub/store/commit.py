@@ -130,11 +130,12 @@ class Committer:
     async def _write_group(self, group: list[Unit]) -> None:
         try:
             await self._attempt(group)
-        except RETRY:
+        except FhirError as e:
+            self._fail(group, e)  # the database is away: whether it committed cannot be known
+        except Exception:
+            # Nothing was committed. What one of them cannot have must not be refused to the others.
             for unit in group:
                 await self._write_alone(unit)
-        except Exception as e:
-            self._fail(group, e)
 
     async def _write_alone(self, unit: Unit) -> None:
         for n in range(TRIES):

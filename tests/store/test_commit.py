@@ -202,3 +202,14 @@ async def test_staged_content_reads_back_in_ranges(store: Store) -> None:
     view = store.view()
     for start, stop in ((0, None), (5, 300_000), (262_144, 262_145), (700_000, None)):
         assert b"".join([p async for p in view.blob(r.stored, start, stop)]) == content[start:stop]
+
+
+async def test_what_the_database_refuses_is_refused_to_nobody_else(store: Store) -> None:
+    # The validator keeps such text out; should it ever fail, the neighbours in the shared transaction must not suffer.
+    poisoned = patient(text={"status": "generated", "div": "x"}, identifier=[{"system": "urn:x", "value": "v" * 10}])
+    changes = [Change("create", "Patient", resource=patient(str(n))) for n in range(5)]
+    changes[2] = Change("create", "Patient", resource=poisoned, blob=2**70)
+    outcomes = await asyncio.gather(*[store.commit([c]) for c in changes], return_exceptions=True)
+    assert [isinstance(o, Exception) for o in outcomes] == [False, False, True, False, False]
+    assert len([s async for s in store.view().scan()]) == 4
+    assert await clean(store) == []
