@@ -25,7 +25,10 @@ class Settings:
     host: str = _setting("127.0.0.1", "address to listen on")
     port: int = _setting(8080, "port to listen on")
     workers: int = _setting(1, "server processes; more than one needs PostgreSQL")
-    base_url: str = _setting("", "the API's address as clients see it, e.g. https://hub.example.vn/fhir; empty: taken from each request, and no absolute reference is a local one")
+    base_url: str = _setting(
+        "",
+        "the API's address as clients see it, e.g. https://hub.example.vn/fhir; empty: taken from each request, and no absolute reference is a local one",
+    )
     auth: bool = _setting(True, "ask for access tokens; may be off on a loopback address only")
     demo: bool = _setting(False, "load the demo records on the first start")
     log_level: str = _setting("info", "critical, error, warning, info or debug")
