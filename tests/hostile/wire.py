@@ -81,7 +81,8 @@ def send(port: int, *pieces: bytes | Iterable[bytes], timeout: float = 60) -> An
     with connect(port, timeout) as s:
         writer = threading.Thread(target=_write, args=(s, pieces), daemon=True)
         writer.start()
-        answer = receive(s)
+        bodiless = isinstance(pieces[0], bytes) and pieces[0].startswith(b"HEAD ")
+        answer = receive(s, bodiless=bodiless)
         answer.seconds = time.monotonic() - began
         try:
             s.shutdown(socket.SHUT_RDWR)  # a writer that still waits gives up
@@ -104,11 +105,14 @@ def connect(port: int, timeout: float = 60) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout)
 
 
-def receive(s: socket.socket) -> Answer:
-    """The next answer on a connection."""
+def receive(s: socket.socket, *, bodiless: bool = False) -> Answer:
+    """The next answer on a connection. `bodiless`: it is one to HEAD."""
     file = s.makefile("rb")
     try:
         line = file.readline(10_000)
+        if line.startswith(b"HTTP/1.1 100 "):
+            file.readline(10)
+            line = file.readline(10_000)
         if not line:
             return Answer(0)
         assert line.startswith(b"HTTP/1.1 "), line
@@ -116,6 +120,8 @@ def receive(s: socket.socket) -> Answer:
         while (line := file.readline(1 << 20)) not in (b"\r\n", b""):
             name, _, value = line.decode("latin-1").partition(":")
             answer.headers[name.lower()] = value.strip()
+        if bodiless:
+            return answer
         if "content-length" in answer.headers:
             answer.body = file.read(int(answer.headers["content-length"]))
         elif answer.headers.get("transfer-encoding") == "chunked":
