@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from typing import Any
 
 from fhir_profiles import tables
@@ -17,6 +18,7 @@ from health_hub.store.reindex import count, rebuild
 KIND = "reindex"
 POLL = 1.0  # seconds between two looks for what other workers have changed
 GRACE = 2.5  # seconds until every worker knows: rows written before that may lack the new keys
+PATIENCE = 5.0  # seconds that the writer of a parameter waits until it is in use
 DEAD = 60_000  # ms without progress after which a rebuild counts as lost
 
 log = logging.getLogger(__name__)
@@ -30,9 +32,18 @@ class Parameters:
         self._version = ""
         self._served: dict[str, SearchParam] = {}
         self._changed = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._tasks: list[asyncio.Task[None]] = []
         self._pending: set[str] = set()
         self.progress: str | None = None
+        self.elsewhere: str | None = None  # the same of another worker's rebuild, as far as this one had to load something for it
+        self._follow = 0.0
+
+    @property
+    def told(self) -> str | None:
+        """What a search has to say about the index being rebuilt, here or by another worker."""
+        return self.progress or self.elsewhere
 
     async def load(self) -> None:
         """Takes the stored parameters into use."""
@@ -77,7 +88,13 @@ class Parameters:
 
     def _committed(self, results: list[Result]) -> None:
         if any(r.stored.type == "SearchParameter" for r in results):
+            self._idle.clear()
             self._changed.set()
+
+    async def known(self) -> None:
+        """Until what was committed here is in use here, so that the next request meets it: as a name, and as a name that is taken."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), PATIENCE)
 
     async def _watch(self) -> None:
         while True:
@@ -89,19 +106,34 @@ class Parameters:
                     if current != self._version:
                         self._version = current
                         await self._load()
+                        self._follow = time.monotonic() + GRACE
+                    if self._follow:
+                        await self._look()
                     continue
                 self._changed.clear()
-                types = await self._load()
-                if types:
-                    self._version = str(time.time_ns())
-                    await self._store.put_setting("search-parameters", self._version)
-                    self._rebuild_soon(types)
+                try:
+                    types = await self._load()
+                    if types:
+                        self._version = str(time.time_ns())
+                        await self._store.put_setting("search-parameters", self._version)
+                        self._rebuild_soon(types)
+                finally:
+                    if not self._changed.is_set():
+                        self._idle.set()
             except asyncio.CancelledError:
                 raise
             except Exception as e:
                 # The database may be away for a while; what changed meanwhile is found at the next look.
                 log.warning("search parameters could not be looked up: %r", e)
                 await asyncio.sleep(POLL)
+
+    async def _look(self) -> None:
+        """How far the worker is that rebuilds the index for what was found changed."""
+        now = time.time_ns() // 1_000_000
+        running = [j for j in await self._store.jobs.running(KIND) if now - j.updated < DEAD]
+        self.elsewhere = (running[0].progress or "0%") if running else None
+        if not running and time.monotonic() > self._follow:
+            self._follow = 0.0
 
     def _rebuild_soon(self, types: set[str]) -> None:
         self._pending |= types

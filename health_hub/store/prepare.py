@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from fhir_profiles.tables import type_number
 from health_hub.fhir import index, keys
+from health_hub.fhir.index.definition import definition
 from health_hub.fhir.json import dumps
 from health_hub.fhir.outcome import FhirError, Issue
 from health_hub.store.model import Change
@@ -83,6 +84,10 @@ def prepare(change: Change) -> Prepared:
     resource = change.resource
     if resource is None:
         return Prepared(change, number, id, self, b"", b"", None)
+    if change.type == "SearchParameter":
+        active = definition(resource)
+        if active is not None:
+            index.vet(active)
     meta = resource.get("meta") or {}
     rest = {k: v for k, v in meta.items() if k not in ("versionId", "lastUpdated", "_versionId", "_lastUpdated")}
     body = {k: v for k, v in resource.items() if k not in ("resourceType", "id", "meta")}

@@ -121,7 +121,10 @@ class Store:
         Raises FhirError (404, 409, 412, 503), ExpectationChanged when a conditional match no longer holds, AlreadyDone when `mark`
         was committed before.
         """
-        return await self._committer.commit(changes, expects, mark)
+        results = await self._committer.commit(changes, expects, mark)
+        if any(r.stored.type == "SearchParameter" for r in results):
+            await self.parameters.known()
+        return results
 
     async def marked(self, names: Sequence[str]) -> set[str]:
         """Those of the marks that were committed."""

@@ -239,9 +239,9 @@ class View:
         from health_hub.store import search
 
         page = await search.search(self._db.reader, query, self.filter, cursor, timeout=self._store.timeout)
-        if self._store.parameters.progress is not None:
+        if self._store.parameters.told is not None:
             why = (
-                f"the search index is being rebuilt ({self._store.parameters.progress}); new search parameters may not find everything yet"
+                f"the search index is being rebuilt ({self._store.parameters.told}); new search parameters may not find everything yet"
             )
             page.issues = (*page.issues, Issue("incomplete", why, (), "warning"))
         return page

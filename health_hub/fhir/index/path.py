@@ -17,6 +17,10 @@ class Unsupported(Exception):
     """Not in the dialect."""
 
 
+class NoElement(Unsupported):
+    """The path names an element that the type does not have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """child: the JSON property `name`. where: items whose `name` is `text`. extended: items with an extension `text`. index: item `at`."""
@@ -236,7 +240,9 @@ def _child(found: list[Branch], name: str) -> list[Branch]:
                 step = Step("child", element.name, element.array)
                 out.append(Branch((*b.steps, step), element.type, element.binding, element.targets, (), b.from_resource))
     if found and not known:
-        raise Unsupported(f"{found[0].type} has no element {name}")
+        if any(b.type == "Resource" for b in found):
+            raise Unsupported(f"{name} of any resource")
+        raise NoElement(f"{found[0].type} has no element {name}")
     return out
 
 

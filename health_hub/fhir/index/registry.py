@@ -1,6 +1,7 @@
 """The search parameters of a type: those of R4 and those added at run time."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from functools import cache
 
@@ -8,7 +9,7 @@ from fhir_profiles import tables
 from fhir_profiles.fhirpath import Expression, FHIRPathError, compile_
 from fhir_profiles.tables import SearchParam
 from health_hub.fhir.index import settings
-from health_hub.fhir.index.path import Branch, Unsupported, branches
+from health_hub.fhir.index.path import Branch, NoElement, Unsupported, branches
 from health_hub.fhir.outcome import FhirError, Issue
 
 # Raise it when extraction gives other rows for the same definitions: databases then ask for a reindex.
@@ -16,6 +17,9 @@ EXTRACTION = 1
 
 # Steps that the FHIRPath of an added parameter may take on one resource; R4's own take none.
 STEPS = 50_000
+
+# Names beginning with _ are R4's (http.html#styleguide).
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 _custom: dict[str, SearchParam] = {}
 _on_change: list[Callable[[], None]] = []
@@ -33,13 +37,23 @@ def _changed() -> None:
         forget()
 
 
-def add(param: SearchParam) -> None:
-    """Index a further parameter from now on. FhirError 422 if it cannot be: unknown base, code taken by R4, expression not FHIRPath."""
-    if param == tables.search_param_by_url(param.url):
+def vet(param: SearchParam) -> None:
+    """FhirError 422 if a parameter cannot be indexed: unknown base, code taken, an expression that is no FHIRPath or finds nothing."""
+    known = tables.search_param_by_url(param.url)
+    if known is not None:
+        if (param.code, param.type, set(param.base)) != (known.code, known.type, set(known.base)):
+            raise FhirError(422, Issue("business-rule", f"R4 defines {param.url} otherwise", ("SearchParameter.url",)))
         return
     issues = _problems(param)
     if issues:
         raise FhirError(422, issues)
+
+
+def add(param: SearchParam) -> None:
+    """Index a further parameter from now on. FhirError 422 if it cannot be (see vet); one of R4's own stays as R4 has it."""
+    vet(param)
+    if tables.search_param_by_url(param.url) is not None:
+        return
     _custom[param.url] = param
     _changed()
 
@@ -56,6 +70,11 @@ def added() -> tuple[SearchParam, ...]:
 
 def _problems(param: SearchParam) -> list[Issue]:
     found = []
+    if not _CODE.fullmatch(param.code):
+        why = f"{param.code[:70]!r} cannot stand in a URL as the name of a parameter: a letter, then letters, digits, '-' and '_'"
+        found.append(Issue("value", why, ("SearchParameter.code",)))
+    if param.type == "special":
+        found.append(Issue("not-supported", "only R4's own parameters of type special are served", ("SearchParameter.type",)))
     if not param.base:
         found.append(Issue("required", "a search parameter needs a base", ("SearchParameter.base",)))
     for base in param.base:
@@ -74,6 +93,8 @@ def _problems(param: SearchParam) -> list[Issue]:
         try:
             if expression:
                 compile_(expression)
+                if not at:
+                    found += _unreachable(param)
         except FHIRPathError as e:
             where = f"SearchParameter.component[{at - 1}].expression" if at else "SearchParameter.expression"
             found.append(Issue("invalid", f"the expression is no FHIRPath: {e}", (where,)))
@@ -82,6 +103,24 @@ def _problems(param: SearchParam) -> list[Issue]:
             found.append(Issue("not-found", f"{url} is no known search parameter", (f"SearchParameter.component[{at}].definition",)))
     if param.type == "composite" and not param.components:
         found.append(Issue("required", "a composite parameter needs components", ("SearchParameter.component",)))
+    return found
+
+
+def _unreachable(param: SearchParam) -> list[Issue]:
+    """Bases on which the expression can find nothing, where the dialect is enough to tell."""
+    found = []
+    for base in param.base:
+        if base in ("Resource", "DomainResource") or not tables.is_resource_type(base):
+            continue
+        try:
+            if branches(param.expression, base):
+                continue
+            why = f"finds nothing on {base}"
+        except NoElement as e:
+            why = str(e)
+        except Unsupported:
+            continue
+        found.append(Issue("invalid", f"the expression is of no use: {why}", ("SearchParameter.expression",)))
     return found
 
 
