@@ -16,7 +16,7 @@ from health_hub.store.parameters import Parameters
 from health_hub.store.postgresql import PostgresDatabase
 from health_hub.store.prepare import Clock, new_id
 from health_hub.store.sqlite import SqliteDatabase
-from health_hub.store.view import Finds, Reads, View
+from health_hub.store.view import Reads, View
 
 HEAD = "0002"  # the newest migration; a test holds it against migrations/versions
 TIMEOUT = 30.0  # seconds a search may take
@@ -35,8 +35,7 @@ class Store:
 
     def __init__(self, database: SqliteDatabase | PostgresDatabase, zone: str, timeout: float) -> None:
         self.database, self.timeout, self.clock = database, timeout, Clock(zone)
-        self.reads = Reads(database)
-        self.finds = Finds(database, timeout)
+        self.reads = Reads(database, timeout)
         self._committer = Committer(database, self.clock, _find)
         self.jobs = Jobs(database)
         self.parameters = Parameters(self)

@@ -5,113 +5,53 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from fhir_profiles.tables import type_number
-from health_hub.fhir.outcome import FhirError, Issue
+from health_hub.fhir.outcome import Issue
 from health_hub.fhir.search.query import Query
 from health_hub.store.commit import stored
 from health_hub.store.model import Filter, HistoryPage, SearchPage, Stored
 from health_hub.store.postgresql import PostgresDatabase
 from health_hub.store.sqlite import SqliteDatabase
+from health_hub.store.together import Together
 
 COLUMNS = "rid, type, id, version, updated, deleted, method, doc"
 _R = ", ".join("r." + c for c in COLUMNS.split(", "))
-_BATCH = 200  # reads that wait together share one statement
 
 
 class Reads:
-    """Reads of current versions by id. On PostgreSQL those that wait while one is under way go together in the next."""
-
-    def __init__(self, database: SqliteDatabase | PostgresDatabase) -> None:
-        self._db = database
-        self._waiting: list[tuple[int, str, asyncio.Future[Any]]] = []
-        self._running = 0
-
-    async def get(self, number: int, id: str) -> Any | None:
-        if isinstance(self._db, SqliteDatabase):
-            rows = self._db.get(f"SELECT {COLUMNS}, keys FROM resource WHERE type = ?1 AND id = ?2", (number, id))
-            return rows[0] if rows else None
-        future = asyncio.get_running_loop().create_future()
-        self._waiting.append((number, id, future))
-        if self._running < 2:
-            self._running += 1
-            self._task = asyncio.create_task(self._drain())
-        return await future
-
-    async def _drain(self) -> None:
-        try:
-            while self._waiting:
-                batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
-                try:
-                    await self._fetch(batch)
-                except BaseException as e:
-                    for _, _, future in batch:
-                        if not future.done():
-                            future.set_exception(e if isinstance(e, Exception) else FhirError(503, ()))
-                    if not isinstance(e, Exception):
-                        raise
-        finally:
-            self._running -= 1
-
-    async def _fetch(self, batch: list[tuple[int, str, asyncio.Future[Any]]]) -> None:
-        if len(batch) == 1:
-            number, id, _ = batch[0]
-            rows = await self._db.fetch(f"SELECT {COLUMNS}, keys FROM resource WHERE type = $1 AND id = $2", (number, id))
-        else:
-            rows = await self._db.fetch(
-                f"SELECT {_R}, r.keys FROM unnest($1::smallint[], $2::text[]) AS q(t, i) JOIN resource r ON r.type = q.t AND r.id = q.i",
-                ([n for n, _, _ in batch], [i for _, i, _ in batch]),
-            )
-        found = {(r[1], r[2]): r for r in rows}
-        for number, id, future in batch:
-            if not future.done():
-                future.set_result(found.get((number, id)))
-
-
-class Finds:
-    """Conditions of conditional interactions. On PostgreSQL those that wait while one is under way go together in the next."""
+    """Current versions by id, and ids by condition. On PostgreSQL those that wait at the same time share a statement."""
 
     def __init__(self, database: SqliteDatabase | PostgresDatabase, timeout: float) -> None:
         self._db, self._timeout = database, timeout
-        self._waiting: list[tuple[Query, Filter, int, asyncio.Future[list[str]]]] = []
-        self._running = 0
+        self._rows: Together[tuple[int, str], Any] = Together(self._fetch)
+        self._ids: Together[tuple[Query, Filter, int], list[str]] = Together(self._search, lambda asked: asked[1:])
+
+    async def get(self, number: int, id: str) -> Any | None:
+        """The row, or None."""
+        if isinstance(self._db, SqliteDatabase):
+            rows = self._db.get(f"SELECT {COLUMNS}, keys FROM resource WHERE type = ?1 AND id = ?2", (number, id))
+            return rows[0] if rows else None
+        return await self._rows((number, id))
+
+    async def _fetch(self, wanted: list[tuple[int, str]]) -> list[Any]:
+        if len(wanted) == 1:
+            rows = await self._db.fetch(f"SELECT {COLUMNS}, keys FROM resource WHERE type = $1 AND id = $2", wanted[0])
+        else:
+            rows = await self._db.fetch(
+                f"SELECT {_R}, r.keys FROM unnest($1::smallint[], $2::text[]) AS q(t, i) JOIN resource r ON r.type = q.t AND r.id = q.i",
+                ([n for n, _ in wanted], [i for _, i in wanted]),
+            )
+        found = {(r[1], r[2]): r for r in rows}
+        return [found.get(key) for key in wanted]
 
     async def find(self, query: Query, filter: Filter, limit: int) -> list[str]:
-        future: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((query, filter, limit, future))
-        if self._running < 2:
-            self._running += 1
-            self._task = asyncio.create_task(self._drain())
-        return await future
+        """Ids that match, at most `limit`."""
+        return await self._ids((query, filter, limit))
 
-    async def _drain(self) -> None:
-        try:
-            while self._waiting:
-                _, filter, limit, _ = self._waiting[0]
-                batch, rest = [], []
-                for one in self._waiting:
-                    (batch if len(batch) < _BATCH and one[1] == filter and one[2] == limit else rest).append(one)
-                self._waiting = rest
-                await self._together(batch)
-        finally:
-            self._running -= 1
-
-    async def _together(self, batch: list[tuple[Query, Filter, int, "asyncio.Future[list[str]]"]]) -> None:
+    async def _search(self, asked: list[tuple[Query, Filter, int]]) -> list[list[str]]:
         from health_hub.store import search
 
-        _, filter, limit, _ = batch[0]
-        try:
-            found = await search.find(self._db.reader, [w[0] for w in batch], filter, limit, timeout=self._timeout)
-        except Exception as e:
-            if len(batch) > 1 and isinstance(e, FhirError):
-                for one in batch:
-                    await self._together([one])
-                return
-            for *_, future in batch:
-                if not future.done():
-                    future.set_exception(e)
-            return
-        for (*_, future), ids in zip(batch, found, strict=True):
-            if not future.done():
-                future.set_result(ids)
+        _, filter, limit = asked[0]
+        return await search.find(self._db.reader, [query for query, _, _ in asked], filter, limit, timeout=self._timeout)
 
 
 class View:
@@ -257,7 +197,7 @@ class View:
         from health_hub.store import search
 
         if len(queries) == 1 and self._db.dialect == "postgresql":
-            return [await self._store.finds.find(queries[0], self.filter, limit)]
+            return [await self._store.reads.find(queries[0], self.filter, limit)]
         return await search.find(self._db.reader, queries, self.filter, limit, timeout=self._store.timeout)
 
     async def scan(self, types: Sequence[str] = (), since_ms: int | None = None, *, deleted: bool = False) -> AsyncIterator[Stored]:
