@@ -166,17 +166,17 @@ class Committer:
             scope: Any = self._db.autocommit()
         else:
             scope = self._db.transaction()
-        now = 0
         finished: list[tuple[Unit, list[Result]]] = []
         async with scope as t:
-            now = self._clock.now()
-            text = self._clock.text(now)
             known: dict[tuple[int, str], Head] = {}
             if not all(u.simple for u in group):
                 group = await self._expectations(t, group)
                 wanted = sorted({touch for u in group for touch in u.touches if touch[0]})
                 if wanted:
                     known = await heads(t, wanted)
+            # After the rows are locked: what they hold now is older, whichever worker wrote it.
+            now = self._clock.tick(max((head.updated for head in known.values()), default=0))
+            text = self._clock.text(now)
             rids = await self._rids(t, sum(len(u.prepared) for u in group))
             writes: list[Write] = []
             for unit in group:
@@ -282,8 +282,7 @@ class Committer:
                 raise _conflict(p, "is not known", 404, "not-found")
             version = head.version + 1 if head else 1
             deleted = change.action == "delete"
-            at = max(now, head.updated) if head else now
-            doc = None if deleted else p.document(version, text if at == now else self._clock.text(at))
+            doc = None if deleted else p.document(version, text)
             rid = head.rid if head else next(rids)
             method = "DELETE" if deleted else change.method
             writes.append(

@@ -37,6 +37,14 @@ class Clock:
         self._last = max(self._last, time.time_ns() // 1_000_000)
         return self._last
 
+    def tick(self, after: int = 0) -> int:
+        """The time of a commit: later than that of every commit before it in this process, and than `after`.
+
+        A client that asks `_lastUpdated=gt` the newest it has seen would else miss what came in the same millisecond.
+        """
+        self._last = max(self._last + 1, after + 1, time.time_ns() // 1_000_000)
+        return self._last
+
     def text(self, ms: int) -> str:
         second, rest = divmod(ms, 1000)
         if second != self._second:
