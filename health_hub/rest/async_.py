@@ -38,7 +38,7 @@ async def start(hub: Hub, request: Request, interaction: Interaction) -> Respons
     _tasks[id] = task = asyncio.create_task(_work(hub, request, interaction, id))
     task.add_done_callback(lambda _: _tasks.pop(id, None))
     said = outcome([Issue("informational", f"the request is being worked on: {request.base}/{PATH}/{id}", severity="information")])
-    return Response(202, resource=said, headers=[("Content-Location", f"{request.base}/{PATH}/{id}")])
+    return Response(202, resource=said, headers=[("Content-Location", f"{request.base}/{PATH}/{id}")], subset_done=True)
 
 
 async def _work(hub: Hub, request: Request, interaction: Interaction, id: str) -> None:
