@@ -59,6 +59,8 @@ def unseal(secret: bytes, context: str, token: str) -> Place:
     """400 for a token that this hub did not make for this walk."""
     try:
         raw = base64.b64decode(token.encode("ascii") + b"=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        if base64.urlsafe_b64encode(raw).rstrip(b"=") != token.encode("ascii"):
+            raise ValueError("another spelling of the same bytes")
         payload = _cipher(secret).decrypt(raw[:_NONCE], raw[_NONCE:], context.encode("utf-8", "surrogatepass"))
         cursor, before, total = msgspec.json.decode(payload)
         return Place(cursor, tuple(before), total)
