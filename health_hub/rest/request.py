@@ -29,7 +29,7 @@ class Request:
     """
 
     __slots__ = (
-        "_body", "_format", "_pairs", "_receive", "_resource", "base", "client", "content_limit", "headers", "id", "idle",
+        "_body", "_format", "_pairs", "_receive", "_resource", "base", "client", "content_limit", "formed", "headers", "id", "idle",
         "method", "query", "segments", "type", "version",
     )  # fmt: skip
 
@@ -62,6 +62,7 @@ class Request:
         self._resource: Any = _MISSING
         self._pairs: Pairs | None = None
         self._format: Format | None = None
+        self.formed = False  # parameters came in a form, too
 
     @classmethod
     def make(
@@ -118,7 +119,7 @@ class Request:
         return self._format
 
     def _negotiate(self) -> Format:
-        if b"_format" in self.query:
+        if b"_format" in self.query or self.formed:
             wanted = self.parameter("_format")
             if wanted:
                 # An unescaped + of `application/fhir+json` arrives as a space.
@@ -177,6 +178,7 @@ class Request:
             if self.content_type.name != "application/x-www-form-urlencoded":
                 raise FhirError(415, Issue("not-supported", "a _search form comes as application/x-www-form-urlencoded"))
             self._pairs = self.pairs + split_query(body)
+            self._format, self.formed = None, True
 
     # --- body
 

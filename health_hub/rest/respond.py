@@ -169,7 +169,7 @@ def _represent(request: Request, response: Response, document: bytes) -> tuple[b
         if response.status < 400:
             raise
         format = "json"
-    indent = b"_pretty" in request.query and _flag(request, "_pretty")
+    indent = (b"_pretty" in request.query or request.formed) and _flag(request, "_pretty")
     if format == "xml":
         return xml(document), _content_type(request, "xml")
     return (pretty(document) if indent else document), _content_type(request, "json")

@@ -44,6 +44,11 @@ async def test_a_search_answered_later(client: httpx.AsyncClient, store: Store) 
     assert (await client.get(url)).status_code == 404
 
 
+async def test_what_cuts_the_answer_does_not_cut_the_202(client: httpx.AsyncClient) -> None:
+    for cut in ("_summary=count", "_summary=true", "_elements=name"):
+        assert (await client.get(f"Patient?{cut}", headers=ASYNC)).status_code == 202
+
+
 async def test_a_failure_is_told_in_the_result(client: httpx.AsyncClient) -> None:
     taken = await client.get("Patient?birthdate=never", headers=ASYNC)
     (entry,) = (await finished(client, taken.headers["content-location"])).json()["entry"]

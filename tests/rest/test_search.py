@@ -146,3 +146,11 @@ async def test_history_since_and_at(client: httpx.AsyncClient) -> None:
     assert bare_plus.status_code == 200
     for bad in ({"_since": "soon"}, {"_at": "2013-02-30"}, {"_count": "-1"}, {"_count": "x"}, {"_page": "x"}):
         assert (await client.get(url, params=bad)).status_code == 400
+
+
+async def test_a_form_says_the_format_too(client: httpx.AsyncClient) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    response = await client.post("Patient/_search", content="_format=xml", headers=form)
+    assert response.headers["content-type"].startswith("application/fhir+xml")
+    assert "\n  " in (await client.post("Patient/_search", content="_pretty=true", headers=form)).text
+    assert (await client.post("Patient/_search", content="_format=ttl", headers=form)).status_code == 406
