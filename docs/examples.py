@@ -1,6 +1,7 @@
 """Runs the commands of a document against a demo server and holds their output to what stands under them.
 
-A block of `sh` that uses $B is followed by a block with its output. `…` alone on a line stands for any lines, at the end of a line for its rest.
+A block of `sh` that uses $B is followed by a block with its output. `…` alone on a line stands for any lines, at the end of a
+line for its rest.
 Times, ids given by the server, page tokens and the port are not compared.
 """
 
@@ -33,7 +34,8 @@ def examples(text: str) -> Iterator[tuple[str, str]]:
 
 
 def run(command: str, base: str) -> str:
-    done = subprocess.run(["bash", "-c", command], env={**os.environ, "B": base}, capture_output=True, text=True, check=False, timeout=60)
+    shell, environment = ["bash", "-c", command], {**os.environ, "B": base}
+    done = subprocess.run(shell, env=environment, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
     return done.stdout.replace("\r", "").rstrip()
 
 

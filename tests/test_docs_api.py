@@ -53,10 +53,19 @@ def test_fixed_limits_are_as_written() -> None:
 
     text = " ".join(API.read_text("utf-8").split())
     for said in (
-        f"{parse.MAX_CONDITIONS} conditions", f"{path.MAX_VALUES:,} values of one parameter", f"{values.MAX_LENGTH:,} characters of one value",
-        f"{path.MAX_HOPS} links of a chain", f"{result.MAX_INCLUDES} `_include`s", f"{result.MAX_SORTS} `_sort`s", f"{filter.MAX_DEPTH} levels of brackets",
-        f"{filter.MAX_TESTS} tests in a `_filter`", f"JSON and XML nested {layout.MAX_DEPTH} levels", f"{json.MAX_VALUES:,} values in one JSON body",
-        f"{read.MAX_TAGS:,} tags in one XML body", f"{parameters.MAX_OPERATIONS:,} of a FHIRPath Patch", f"{protocol.HEAD_BYTES >> 10} KiB of headers",
+        f"{parse.MAX_CONDITIONS} conditions",
+        f"{path.MAX_VALUES:,} values of one parameter",
+        f"{values.MAX_LENGTH:,} characters of one value",
+        f"{path.MAX_HOPS} links of a chain",
+        f"{result.MAX_INCLUDES} `_include`s",
+        f"{result.MAX_SORTS} `_sort`s",
+        f"{filter.MAX_DEPTH} levels of brackets",
+        f"{filter.MAX_TESTS} tests in a `_filter`",
+        f"JSON and XML nested {layout.MAX_DEPTH} levels",
+        f"{json.MAX_VALUES:,} values in one JSON body",
+        f"{read.MAX_TAGS:,} tags in one XML body",
+        f"{parameters.MAX_OPERATIONS:,} of a FHIRPath Patch",
+        f"{protocol.HEAD_BYTES >> 10} KiB of headers",
         f"{protocol.HEAD_SECONDS:g} s to send them",
-    ):  # fmt: skip
+    ):
         assert said in text, said

@@ -20,11 +20,17 @@ PATIENT = {"resourceType": "Patient", "id": "an", "name": [{"family": "Nguyễn"
 SEED: list[dict[str, Any]] = [
     PATIENT,
     {"resourceType": "Patient", "id": "binh", "name": [{"family": "Trần", "given": ["Bình\\"]}], "birthDate": "1991"},
-    {"resourceType": "Observation", "id": "o1", "status": "final", "code": {"coding": [{"system": "http://loinc.org", "code": "8867-4"}]},
-     "subject": {"reference": "Patient/an"}, "effectiveDateTime": "2026-11-20T08:00:00+07:00",
-     "valueQuantity": {"value": 72, "system": "http://unitsofmeasure.org", "code": "/min"}},
+    {
+        "resourceType": "Observation",
+        "id": "o1",
+        "status": "final",
+        "code": {"coding": [{"system": "http://loinc.org", "code": "8867-4"}]},
+        "subject": {"reference": "Patient/an"},
+        "effectiveDateTime": "2026-11-20T08:00:00+07:00",
+        "valueQuantity": {"value": 72, "system": "http://unitsofmeasure.org", "code": "/min"},
+    },
     {"resourceType": "Location", "id": "l1", "name": "Trạm y tế", "position": {"longitude": 105.8, "latitude": 21.6}},
-]  # fmt: skip
+]
 
 
 def _peak(pid: int) -> float:
@@ -111,7 +117,9 @@ class Attacked:
         self.hub.log.close()
         if "Traceback" in log:
             wrong.append("the server's log holds a traceback: " + log[log.index("Traceback") - 300 :][:3000])
-        done = subprocess.run([sys.executable, "-m", "health_hub.cli", "check", "--db", self.database], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "health_hub.cli", "check", "--db", self.database], capture_output=True, text=True, check=False
+        )
         if done.returncode:
             wrong.append("health-hub check: " + done.stdout[-2000:] + done.stderr[-2000:])
         return wrong

@@ -13,7 +13,14 @@ from tests.hostile.server import Attacked
 from tests.hostile.shapes import DATES, DEEP_JSON, HOSTILE_XML, IDS, INSTANTS, MALFORMED_JSON, patient, repeated, xml
 
 LIMIT = 64 << 20
-PLACES = [("POST", "Patient"), ("PUT", "Patient/x"), ("PUT", "Patient?identifier=a|b"), ("POST", "Patient/$validate"), ("POST", ""), ("PATCH", "Patient/an")]
+PLACES = [
+    ("POST", "Patient"),
+    ("PUT", "Patient/x"),
+    ("PUT", "Patient?identifier=a|b"),
+    ("POST", "Patient/$validate"),
+    ("POST", ""),
+    ("PATCH", "Patient/an"),
+]
 
 
 @pytest.mark.parametrize("name", sorted(MALFORMED_JSON))
@@ -50,16 +57,37 @@ def test_impossible_dates(hub: Attacked) -> None:
 def test_ids_that_are_no_ids(hub: Attacked) -> None:
     for id in IDS:
         path = "Patient/" + quote(id, safe="")
-        for method, where in [("GET", path), ("DELETE", path), ("GET", path + "/_history"), ("GET", path + "/_history/1"), ("GET", "Patient/an/_history/" + quote(id, safe="")),
-                              ("GET", path + "/$everything"), ("GET", path + "/Observation")]:  # fmt: skip
+        for method, where in [
+            ("GET", path),
+            ("DELETE", path),
+            ("GET", path + "/_history"),
+            ("GET", path + "/_history/1"),
+            ("GET", "Patient/an/_history/" + quote(id, safe="")),
+            ("GET", path + "/$everything"),
+            ("GET", path + "/Observation"),
+        ]:
             answer = hub.call(method, where)
             answer.refused(400, 404)
         hub.call("PUT", path, patient(id=id)).refused(400, 404, 422)
-        hub.call("PATCH", path, b'[{"op":"test","path":"/id","value":1}]', [("Content-Type", "application/json-patch+json")]).refused(400, 404)
+        hub.call("PATCH", path, b'[{"op":"test","path":"/id","value":1}]', [("Content-Type", "application/json-patch+json")]).refused(
+            400, 404
+        )
         entry = {"request": {"method": "PUT", "url": f"Patient/{id}"}, "resource": {"resourceType": "Patient", "id": id}}
         hub.post("", json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": [entry]}).encode()).refused(400, 404, 422)
-    for path in ("Patient/..", "Patient/%2e%2e/%2e%2e/metadata", "Patient/an%2F_history", "Patient/an%00", "Patient/%ff", "Patient//an", "Patient/an/../binh",
-                 "../../etc/passwd", "%2e%2e/%2e%2e/etc/passwd", "Binary/..%2f..%2fetc%2fpasswd", "Patient/an;x=1", "Patient/%"):  # fmt: skip
+    for path in (
+        "Patient/..",
+        "Patient/%2e%2e/%2e%2e/metadata",
+        "Patient/an%2F_history",
+        "Patient/an%00",
+        "Patient/%ff",
+        "Patient//an",
+        "Patient/an/../binh",
+        "../../etc/passwd",
+        "%2e%2e/%2e%2e/etc/passwd",
+        "Binary/..%2f..%2fetc%2fpasswd",
+        "Patient/an;x=1",
+        "Patient/%",
+    ):
         hub.get(path).refused(400, 404)
 
 
@@ -70,7 +98,9 @@ def test_bodies_over_the_limit(hub: Attacked) -> None:
     # Told before the body is there.
     assert wire.send(hub.port, wire.head("POST", "Patient", announced)).refused(413)["issue"][0]["code"] == "too-long"
     for length in ("99999999999", "9" * 30):
-        wire.send(hub.port, wire.head("POST", "Patient", [("Content-Type", wire.JSON), ("Content-Length", length)]), b"{}").refused(400, 413)
+        wire.send(hub.port, wire.head("POST", "Patient", [("Content-Type", wire.JSON), ("Content-Length", length)]), b"{}").refused(
+            400, 413
+        )
     chunked = [("Content-Type", wire.JSON), ("Transfer-Encoding", "chunked")]
     wire.send(hub.port, wire.head("POST", "Patient", chunked), wire.chunked(repeated(b" ", LIMIT + 1))).refused(413)
     for path in ("Patient/_search", "Patient/$validate", "", "$graphql"):
@@ -122,9 +152,24 @@ def test_other_encodings(hub: Attacked) -> None:
 
 
 def test_content_types(hub: Attacked) -> None:
-    for kind in ("text/plain", "application/pdf", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded", "image/png", "*/*", "json/fhir+application", "/", ";;;",
-                 "application/fhir+json; charset=utf-16", "application/fhir+json; charset=\x7f", "application/fhir+json;fhirVersion=5.0", "application/fhir+turtle",
-                 "application/fhir+json" + ";a=b" * 5000, "a" * 10_000, "text/xml; charset=utf-7"):  # fmt: skip
+    for kind in (
+        "text/plain",
+        "application/pdf",
+        "multipart/form-data; boundary=x",
+        "application/x-www-form-urlencoded",
+        "image/png",
+        "*/*",
+        "json/fhir+application",
+        "/",
+        ";;;",
+        "application/fhir+json; charset=utf-16",
+        "application/fhir+json; charset=\x7f",
+        "application/fhir+json;fhirVersion=5.0",
+        "application/fhir+turtle",
+        "application/fhir+json" + ";a=b" * 5000,
+        "a" * 10_000,
+        "text/xml; charset=utf-7",
+    ):
         hub.call("POST", "Patient", b"x", [("Content-Type", kind)]).refused(400, 415)
         hub.call("PATCH", "Patient/an", b"x", [("Content-Type", kind)]).refused(400, 415)
         hub.call("POST", "Patient/_search", b"\xff=%ff", [("Content-Type", kind)]).refused(400, 415)

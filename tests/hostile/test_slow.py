@@ -58,14 +58,22 @@ def test_a_head_that_never_ends_is_given_up(hub: Attacked) -> None:
 def test_clients_that_vanish_while_they_send(either: Attacked) -> None:
     body = patient(name=[{"family": "Vanished"}])
     for length, sent in [(len(body) + 1, body), (len(body) * 2, body), (50 << 20, b" " * (1 << 20)), (1000, b"")]:
-        for path, kind in [("Patient", wire.JSON), ("Binary", "application/octet-stream"), ("", wire.JSON), ("Patient", wire.XML), ("Patient/_search", "application/x-www-form-urlencoded")]:
+        for path, kind in [
+            ("Patient", wire.JSON),
+            ("Binary", "application/octet-stream"),
+            ("", wire.JSON),
+            ("Patient", wire.XML),
+            ("Patient/_search", "application/x-www-form-urlencoded"),
+        ]:
             for reset in (False, True):
                 s = wire.connect(either.port)
                 s.sendall(wire.head("POST", path, [("Content-Type", kind), ("Content-Length", str(length))]) + sent)
                 time.sleep(0.01)
                 _gone(s) if reset else s.close()
                 s = wire.connect(either.port)
-                s.sendall(wire.head("POST", path, [("Content-Type", kind), ("Transfer-Encoding", "chunked")]) + b"%x\r\n%b" % (length, sent))
+                s.sendall(
+                    wire.head("POST", path, [("Content-Type", kind), ("Transfer-Encoding", "chunked")]) + b"%x\r\n%b" % (length, sent)
+                )
                 time.sleep(0.01)
                 _gone(s) if reset else s.close()
     assert either.get("Patient?family=Vanished&_summary=count").json()["total"] == 0
@@ -108,7 +116,12 @@ def test_many_at_once(either: Attacked) -> None:
     statuses: list[int] = []
 
     def ask(n: int) -> None:
-        path = ("Patient?_content=an&_include=*&_revinclude=*", "?_text=a&_sort=-_lastUpdated", "Patient?name:contains=n&_sort=-birthdate,name", "Patient?_has:Observation:subject:code=8867-4")[n % 4]
+        path = (
+            "Patient?_content=an&_include=*&_revinclude=*",
+            "?_text=a&_sort=-_lastUpdated",
+            "Patient?name:contains=n&_sort=-birthdate,name",
+            "Patient?_has:Observation:subject:code=8867-4",
+        )[n % 4]
         statuses.append(either.get(path).status)
 
     threads = [threading.Thread(target=ask, args=(n,)) for n in range(200)]

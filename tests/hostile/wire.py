@@ -66,7 +66,9 @@ def _b(text: str | bytes) -> bytes:
 
 def q(**parameters: Any) -> str:
     """A query string; `__` in a name is a colon."""
-    return "&".join(f"{quote(name.replace('__', ':'), ':')}={quote(str(value).encode('utf-8', 'surrogatepass'))}" for name, value in parameters.items())
+    return "&".join(
+        f"{quote(name.replace('__', ':'), ':')}={quote(str(value).encode('utf-8', 'surrogatepass'))}" for name, value in parameters.items()
+    )
 
 
 def chunked(pieces: Iterable[bytes]) -> Iterator[bytes]:
