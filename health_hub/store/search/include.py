@@ -11,7 +11,7 @@ from health_hub.fhir.outcome import FhirError, Issue
 from health_hub.fhir.search.query import Include
 from health_hub.store.search import terms
 from health_hub.store.search.condition import NOTHING, Keys, Selves, Source
-from health_hub.store.search.resolve import World
+from health_hub.store.search.resolve import World, by_url, canonical
 from health_hub.store.search.sql import COLUMNS
 from health_hub.store.search.values import plans
 
@@ -106,6 +106,8 @@ async def _reverse(rows: Sequence[Any], include: Include, limit: int, world: Wor
             for name, ids in by_type.items():
                 if not targets or name in targets:
                     wanted.update((p ^ keys.reference(f"{name}/{i}"), None) for i in ids)
+        if include.param is not None:
+            wanted.update((key, None) for key in _by_url(source, include.param, include.target, rows))
         if len(wanted) > before:
             numbers.append(type_number(source))
         if len(wanted) > KEYS:
@@ -113,6 +115,15 @@ async def _reverse(rows: Sequence[Any], include: Include, limit: int, world: Wor
                 403, Issue("too-costly", "this _revinclude asks for too much at once; name a type and a parameter, or ask for fewer a page")
             )
     return await _fetch([Source(tuple(numbers), Keys(tuple(part))) for part in _parts(list(wanted))], world, limit)
+
+
+def _by_url(source: str, param: SearchParam, target: str | None, rows: Sequence[Any]) -> Iterable[int]:
+    """The keys of canonicals of `source` that name what is in these rows."""
+    for _, plan in plans((source,), param.code):
+        if isinstance(plan, Direct) and canonical(plan):
+            for row in rows:
+                if target in (None, type_name(row[1])) and (key := by_url(plan.p, loads(bytes(row[7])))) is not None:
+                    yield key
 
 
 def _paths(source: str, param: SearchParam | None) -> dict[tuple[int, tuple[str, ...]], None]:

@@ -123,10 +123,37 @@ def _by_targets(param: SearchParam, types: tuple[str, ...]) -> dict[frozenset[st
     return found
 
 
+def canonical(plan: Plan) -> bool:
+    """Whether a reference parameter is of canonicals, which name a resource by its `url`."""
+    return isinstance(plan, Direct) and "canonical" in plan.types
+
+
+def by_url(p: int, resource: dict[str, Any]) -> int | None:
+    """The key of canonicals that name this resource, of whatever version; None when it has no `url`."""
+    url = resource.get("url")
+    return p ^ keys.reference(url) if isinstance(url, str) else None
+
+
 async def _chain(chain: Chain, types: tuple[str, ...], world: World) -> Condition:
     where = await condition(chain.where, chain.types, world)
-    paths = _by_targets(chain.param, types)
     source = Source(tuple(map(type_number, chain.types)), where)
+    every = [plan for _, plan in plans(types, chain.param.code)]
+    ps = [plan.p for plan in every if isinstance(plan, Direct) and canonical(plan)]
+    if not ps:
+        return await _literal(chain, types, where, source, world)
+    by_urls = await _canonical(ps, source, world)
+    return by_urls if len(ps) == len(every) else any_([by_urls, await _literal(chain, types, where, source, world)])
+
+
+async def _canonical(ps: list[int], source: Source, world: World) -> Condition:
+    docs = await world.docs(source, CHAINED + 1)
+    if len(docs) > CHAINED:
+        raise FhirError(403, Issue("too-costly", f"the chain goes by the URLs of more than {CHAINED} resources; narrow it"))
+    return Keys(tuple(key for doc in docs for p in ps if (key := by_url(p, doc)) is not None))
+
+
+async def _literal(chain: Chain, types: tuple[str, ...], where: Condition, source: Source, world: World) -> Condition:
+    paths = _by_targets(chain.param, types)
     rows = await world.select("type, self", source, CHAINED + 1)
     if len(rows) <= CHAINED:
         return Keys(
@@ -150,12 +177,16 @@ async def _has(has: Has, types: tuple[str, ...], world: World) -> Condition:
     wanted = {t for targets in paths for t in targets or ()} if None not in paths else None
     if len(rows) <= REFERRING:
         selves: dict[int, None] = {}
+        urls: dict[str, None] = {}
+        named = any(canonical(plan) for _, plan in plans((has.type,), has.param.code))
         for row in rows:
             for target in index.references(loads(bytes(row[0])), has.param):
                 of, slash, _ = target.partition("/")
                 if slash and of in _TYPES and (not types or of in types) and (wanted is None or of in wanted):
                     selves[keys.reference(target)] = None
-        return Selves(tuple(selves)) if selves else NOTHING
+                elif named:
+                    urls[target.partition("|")[0]] = None
+        return any_([Selves(tuple(selves)) if selves else NOTHING, *(terms.named(types, url) for url in urls)])
     out: list[Condition] = []
     for targets, ps in paths.items():
         found: Condition = ReferredBy(tuple(ps), Source((number,), where))
