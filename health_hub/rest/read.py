@@ -75,6 +75,6 @@ def http_seconds(text: str) -> int | None:
     """Seconds since 1970 of an HTTP date; None for what is none, which RFC 9110 says to ignore."""
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError):
         return None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
