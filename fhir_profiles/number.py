@@ -14,5 +14,5 @@ def decimal(value: "int | Number | Decimal") -> Decimal:
 
 
 def number(text: str) -> "int | Number":
-    """A JSON number from its text: `1` is an int, `1.00` and `1e3` keep their text."""
-    return int(text) if text.lstrip("-").isdigit() else Number(text.encode())
+    """A JSON number from its text: `1` is an int, `1.00`, `1e3` and `-0` keep their text."""
+    return int(text) if text.lstrip("-").isdigit() and text != "-0" else Number(text.encode())

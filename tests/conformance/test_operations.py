@@ -22,9 +22,15 @@ async def test_everything_brings_what_the_record_refers_to(ask: Asking, client: 
         patient("2"),
         observation("o", subject={"reference": "Patient/1"}, performer=[{"reference": "Practitioner/dr"}], effectiveDateTime="2024-01-01"),
         observation("other", subject={"reference": "Patient/2"}),
-        {"resourceType": "MedicationRequest", "id": "m", "status": "active", "intent": "order", "subject": {"reference": "Patient/1"},
-         "medicationReference": {"reference": "Medication/med"}},
-    )  # fmt: skip
+        {
+            "resourceType": "MedicationRequest",
+            "id": "m",
+            "status": "active",
+            "intent": "order",
+            "subject": {"reference": "Patient/1"},
+            "medicationReference": {"reference": "Medication/med"},
+        },
+    )
     bundle = (await client.get("Patient/1/$everything")).json()
     assert bundle["type"] == "searchset"
     assert ids(bundle) == {"Patient/1", "Observation/o", "MedicationRequest/m", "Medication/med", "Organization/bv", "Practitioner/dr"}
@@ -136,9 +142,17 @@ async def test_fhirpath_patch_in_both_formats(ask: Asking, client: httpx.AsyncCl
     await ask.put(patient("1", birthDate="1990", name=[{"family": "A"}]))
     parameters = {
         "resourceType": "Parameters",
-        "parameter": [{"name": "operation", "part": [
-            {"name": "type", "valueCode": "replace"}, {"name": "path", "valueString": "Patient.birthDate"}, {"name": "value", "valueDate": "1930-01-01"}]}],
-    }  # fmt: skip
+        "parameter": [
+            {
+                "name": "operation",
+                "part": [
+                    {"name": "type", "valueCode": "replace"},
+                    {"name": "path", "valueString": "Patient.birthDate"},
+                    {"name": "value", "valueDate": "1930-01-01"},
+                ],
+            }
+        ],
+    }
     answer = await client.patch("Patient/1", json=parameters, headers={"Content-Type": "application/fhir+json"})
     assert answer.json()["birthDate"] == "1930-01-01"
     xml = """<Parameters xmlns="http://hl7.org/fhir"><parameter><name value="operation"/>

@@ -27,10 +27,13 @@ async def test_chains_and_includes_over_canonicals(ask: Asking) -> None:
 
 async def test_chains_with_modifiers(ask: Asking) -> None:
     await ask.put(
-        patient("m", gender="male", name=[{"family": "Lê"}]), patient("f", gender="female", birthDate="1990"),
-        observation("om", subject={"reference": "Patient/m"}), observation("of", subject={"reference": "Patient/f"}), observation("none"),
+        patient("m", gender="male", name=[{"family": "Lê"}]),
+        patient("f", gender="female", birthDate="1990"),
+        observation("om", subject={"reference": "Patient/m"}),
+        observation("of", subject={"reference": "Patient/f"}),
+        observation("none"),
         {"resourceType": "Encounter", "id": "e", "status": "finished", "class": {"code": "AMB"}, "subject": {"reference": "Patient/f"}},
-    )  # fmt: skip
+    )
     assert await ask.found("Observation?subject._id=m") == "om"
     assert await ask.found("Observation?subject:Patient._id=m,f") == "of om"
     assert await ask.found("Observation?patient.gender:not=male") == "of"
@@ -50,17 +53,39 @@ async def test_timing_age_duration_and_ranges(ask: Asking) -> None:
     who = {"reference": "Patient/1"}
     await ask.put(
         {"resourceType": "Condition", "id": "age", "subject": who, "onsetAge": age},
-        {"resourceType": "Condition", "id": "range", "subject": who, "onsetRange": {"low": age | {"value": 30}, "high": age | {"value": 35}}},
+        {
+            "resourceType": "Condition",
+            "id": "range",
+            "subject": who,
+            "onsetRange": {"low": age | {"value": 30}, "high": age | {"value": 35}},
+        },
         {"resourceType": "Condition", "id": "date", "subject": who, "onsetDateTime": "2020-05"},
         {"resourceType": "Condition", "id": "text", "subject": who, "onsetString": "lúc nhỏ"},
-        {"resourceType": "Encounter", "id": "e", "status": "finished", "class": {"code": "AMB"},
-         "length": {"value": 90, "system": UCUM, "code": "min", "unit": "min"}},
-        {"resourceType": "ServiceRequest", "id": "t", "status": "active", "intent": "order", "subject": who,
-         "occurrenceTiming": {"event": ["2024-03-01", "2024-03-10"]}},
-        {"resourceType": "ServiceRequest", "id": "b", "status": "active", "intent": "order", "subject": who,
-         "occurrenceTiming": {"repeat": {"boundsPeriod": {"start": "2024-05-01", "end": "2024-06-01"}}}},
+        {
+            "resourceType": "Encounter",
+            "id": "e",
+            "status": "finished",
+            "class": {"code": "AMB"},
+            "length": {"value": 90, "system": UCUM, "code": "min", "unit": "min"},
+        },
+        {
+            "resourceType": "ServiceRequest",
+            "id": "t",
+            "status": "active",
+            "intent": "order",
+            "subject": who,
+            "occurrenceTiming": {"event": ["2024-03-01", "2024-03-10"]},
+        },
+        {
+            "resourceType": "ServiceRequest",
+            "id": "b",
+            "status": "active",
+            "intent": "order",
+            "subject": who,
+            "occurrenceTiming": {"repeat": {"boundsPeriod": {"start": "2024-05-01", "end": "2024-06-01"}}},
+        },
         {"resourceType": "RiskAssessment", "id": "r", "status": "final", "subject": who, "prediction": [{"probabilityDecimal": 0.9}]},
-    )  # fmt: skip
+    )
     assert await ask.found(f"Condition?onset-age=40|{UCUM}|a") == "age"
     assert await ask.found(f"Condition?onset-age=gt32|{UCUM}|a") == "age range"
     assert await ask.found(f"Condition?onset-age=lt480|{UCUM}|mo") == "range"
@@ -83,10 +108,17 @@ async def test_composites_of_other_types(ask: Asking) -> None:
         observation("string", valueString="Dương tính"),
         observation("date", valueDateTime="2024-01-01"),
         observation("period", valuePeriod={"start": "2024-02-01", "end": "2024-02-03"}),
-        {"resourceType": "Group", "id": "g", "type": "person", "actual": True,
-         "characteristic": [{"code": {"coding": [{"code": "sex"}]}, "valueCodeableConcept": {"coding": [{"code": "m"}]}, "exclude": False},
-                            {"code": {"coding": [{"code": "age"}]}, "valueBoolean": True, "exclude": False}]},
-    )  # fmt: skip
+        {
+            "resourceType": "Group",
+            "id": "g",
+            "type": "person",
+            "actual": True,
+            "characteristic": [
+                {"code": {"coding": [{"code": "sex"}]}, "valueCodeableConcept": {"coding": [{"code": "m"}]}, "exclude": False},
+                {"code": {"coding": [{"code": "age"}]}, "valueBoolean": True, "exclude": False},
+            ],
+        },
+    )
     assert await ask.found("Observation?code-value-concept=http://loinc.org|8867-4$http://snomed.info/sct|260373001") == "concept"
     assert await ask.found("Observation?code-value-string=8867-4$duong") == "string"
     assert await ask.found("Observation?code-value-date=8867-4$2024-01") == "date"
@@ -114,9 +146,16 @@ async def test_the_edges_of_the_calendar(ask: Asking, when: str) -> None:
 async def test_provenance_of_versions(ask: Asking) -> None:
     agent = [{"who": {"reference": "Practitioner/dr"}}]
     await ask.put(
-        patient("1"), patient("1", active=True),
-        {"resourceType": "Provenance", "id": "p", "target": [{"reference": "Patient/1/_history/1"}], "recorded": "2024-01-01T00:00:00Z", "agent": agent},
-    )  # fmt: skip
+        patient("1"),
+        patient("1", active=True),
+        {
+            "resourceType": "Provenance",
+            "id": "p",
+            "target": [{"reference": "Patient/1/_history/1"}],
+            "recorded": "2024-01-01T00:00:00Z",
+            "agent": agent,
+        },
+    )
     assert await ask.found("Provenance?target=Patient/1") == "p"
     assert await ask.found("Provenance?target=Patient/1/_history/1") == "p"
     assert await ask.included("Patient?_id=1&_revinclude=Provenance:target") == {"Provenance/p"}
@@ -156,9 +195,10 @@ async def test_text_modifiers_and_escapes(ask: Asking) -> None:
 
 async def test_repeated_parameters_are_and_commas_are_or(ask: Asking) -> None:
     await ask.put(
-        patient("a", name=[{"given": ["An"]}], birthDate="1980-01-01"), patient("b", name=[{"given": ["Binh"]}], birthDate="1990-01-01"),
+        patient("a", name=[{"given": ["An"]}], birthDate="1980-01-01"),
+        patient("b", name=[{"given": ["Binh"]}], birthDate="1990-01-01"),
         patient("ab", name=[{"given": ["An", "Binh"]}], birthDate="1985-01-01"),
-    )  # fmt: skip
+    )
     assert await ask.found("Patient?given=an&given=binh") == "ab"
     assert await ask.found("Patient?given=an,binh") == "a ab b"
     assert await ask.found("Patient?birthdate=ge1980&birthdate=lt1986") == "a ab"
