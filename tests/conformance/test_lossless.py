@@ -9,14 +9,16 @@ import pytest
 JSON, XML = {"Content-Type": "application/fhir+json"}, {"Content-Type": "application/fhir+xml"}
 
 DOCUMENTS = {
-    "numbers": '{"resourceType":"Observation","id":"x","status":"final","code":{"text":"t"},"valueQuantity":{"value":0.000000000000000000010},'
+    "numbers": '{"resourceType":"Observation","id":"x","status":"final",'
+    '"code":{"text":"t"},"valueQuantity":{"value":0.000000000000000000010},'
     '"component":[{"code":{"text":"a"},"valueQuantity":{"value":1e2}},{"code":{"text":"b"},"valueQuantity":{"value":-0}},'
     '{"code":{"text":"c"},"valueQuantity":{"value":12345678901234567890.123456789}},{"code":{"text":"d"},"valueInteger":2147483647}]}',
     "nulls": '{"resourceType":"Patient","id":"x","name":[{"given":["A",null,"C"],"_given":[null,{"extension":[{"url":"http://e","valueCode":"x"}]},null]},'
     '{"family":"B","_family":{"id":"f","extension":[{"url":"http://e","valueBoolean":false}]}}],'
     '"_birthDate":{"extension":[{"url":"http://e","valueDateTime":"1980-01-01T00:00:00.1200+07:00"}]}}',
-    "text": '{"resourceType":"Patient","id":"x","text":{"status":"additional","div":"<div xmlns=\\"http://www.w3.org/1999/xhtml\\">a &lt; b &amp; '
-    "c<br/> <b>\\u0110\\u1eb7ng</b>\\n<!-- note --><p title='x \\\"y\\\"'>z</p></div>\"},"
+    "text": '{"resourceType":"Patient","id":"x","text":{"status":"additional",'
+    '"div":"<div xmlns=\\"http://www.w3.org/1999/xhtml\\">a &lt; b &amp; '
+    'c<br/> <b>\\u0110\\u1eb7ng</b>\\n<!-- note --><p title=\'x \\"y\\"\'>z</p></div>"},'
     '"name":[{"text":"  hai  khoảng\\ttrắng \\n dòng "},{"text":"Nguye\\u0302\\u0303n"},{"text":"😀 \\u2028"}]}',
     "order": '{"resourceType":"Patient","id":"x","gender":"male","active":true,"contact":[{"name":{"family":"B","use":"usual"}}],'
     '"modifierExtension":[{"url":"http://m","valueString":"v"}],"extension":[{"url":"http://c","extension":[{"url":"d","valueDecimal":1.0}]}],'
@@ -25,7 +27,7 @@ DOCUMENTS = {
     '"resource":{"resourceType":"Observation","id":"1","meta":{"versionId":"9"},"status":"final","code":{"text":"t"},"valueQuantity":{"value":1.10}}}]}',
     "meta": '{"resourceType":"Patient","id":"x","meta":{"id":"m","extension":[{"url":"http://e","valueString":"v"}],"source":"http://s#1",'
     '"profile":["http://p|1","http://q"],"security":[{"system":"http://s","code":"R"}],"tag":[{"code":"t","display":"T"}]},"implicitRules":"http://r","language":"vi"}',
-}  # fmt: skip
+}
 
 
 def plain(text: str) -> Any:

@@ -257,3 +257,7 @@ async def test_what_is_stored_is_what_was_sent(ask: Asking, client: httpx.AsyncC
     back = await client.put("Observation/l", content=xml.content, headers={"Content-Type": "application/fhir+xml"})
     assert back.status_code == 200, back.text
     assert plain((await client.get("Observation/l")).text) == plain(sent)
+
+
+async def test_a_named_query_that_is_not_known_is_refused(ask: Asking) -> None:
+    assert await ask.status("Patient?_query=current-high-risk&ward=1A", Prefer="handling=lenient") == 400

@@ -108,6 +108,9 @@ def _has(types: tuple[str, ...], name: str, lookup: Lookup, make_leaf: Leaf) -> 
 
 def definitions(types: tuple[str, ...], code: str, lookup: Lookup) -> list[tuple[tuple[str, ...], SearchParam]]:
     """The types that have `code`, with its definition; one entry for each kind of value. Targets are united."""
+    if code == "_query":
+        # R4 search.html#query: a search whose _query is not recognised SHALL be refused.
+        raise ValueError("there are no named queries here")
     if code in NOT_CONDITIONS:
         raise Unknown("is not supported here")
     if not types:
