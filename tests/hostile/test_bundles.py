@@ -107,8 +107,8 @@ def test_a_batch_tells_each_entry_what_is_wrong(either: Attacked) -> None:
 
 
 def test_references_that_run_in_circles(either: Attacked) -> None:
-    """Each of a thousand points at the next, the last at the first: fine, and soon done."""
-    urls = [f"urn:uuid:05c2b6f8-9c2c-4a5e-8f5f-{i:012x}" for i in range(1000)]
+    """Each of two hundred points at the next, the last at the first: fine, and soon done."""
+    urls = [f"urn:uuid:05c2b6f8-9c2c-4a5e-8f5f-{i:012x}" for i in range(200)]
     ring = [
         {
             "fullUrl": url,
