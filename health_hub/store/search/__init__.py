@@ -14,7 +14,7 @@ from health_hub.fhir.outcome import Issue, bad_request
 from health_hub.fhir.search.query import NearValue, Query, Test
 from health_hub.store.model import Filter, Hit, SearchPage, Stored
 from health_hub.store.search.condition import NOTHING, Keys, Source, conjuncts
-from health_hub.store.search.include import INCLUDED, included
+from health_hub.store.search.include import INCLUDED, ROUNDS, included
 from health_hub.store.search.order import sort_keys
 from health_hub.store.search.paging import page
 from health_hub.store.search.resolve import World, conditions
@@ -68,7 +68,7 @@ async def search(reader: Any, query: Query, filter: Filter, cursor: Any | None =
         if cut:
             result.issues = (
                 Issue(
-                    "too-costly", f"more than {INCLUDED} resources would be included with this page; the others are left out", (), "warning"
+                    "too-costly", f"what is included ends at {INCLUDED} resources and {ROUNDS} rounds of :iterate; there is more", (), "warning"
                 ),
             )
     return result

@@ -16,18 +16,21 @@ from health_hub.store.search.sql import COLUMNS
 from health_hub.store.search.values import plans
 
 INCLUDED = 10_000  # resources beside the matches of a page
+ROUNDS = 50  # of :iterate; each asks the database anew
 KEYS = 50_000  # of one reverse include
 _BATCH = 1000
 _TYPES = frozenset(RESOURCE_TYPES)
 
 
 async def included(matches: Sequence[Any], includes: Sequence[Include], world: World) -> tuple[list[Any], bool]:
-    """Rows to add, each resource once; and whether there were more than INCLUDED."""
+    """Rows to add, each resource once; and whether there were more: than INCLUDED, or further away than ROUNDS references."""
     seen = {row[0] for row in matches}
     out: list[Any] = []
     new: Sequence[Any] = matches
     active: Sequence[Include] = includes
-    while new and active:
+    for _ in range(ROUNDS):
+        if not new or not active:
+            return out, False
         found: dict[int, Any] = {}
         left = INCLUDED - len(out)
         for rows in [
@@ -42,7 +45,7 @@ async def included(matches: Sequence[Any], includes: Sequence[Include], world: W
         seen.update(found)
         new = fresh
         active = [i for i in includes if i.iterate]
-    return out, False
+    return out, bool(new and active)
 
 
 async def _forward(rows: Sequence[Any], includes: Sequence[Include], world: World) -> list[Any]:
