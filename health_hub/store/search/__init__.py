@@ -66,11 +66,8 @@ async def search(reader: Any, query: Query, filter: Filter, cursor: Any | None =
         rows, cut = await included(found.rows, query.includes, world)
         hits += [Hit(stored(row), "include") for row in rows]
         if cut:
-            result.issues = (
-                Issue(
-                    "too-costly", f"what is included ends at {INCLUDED} resources and {ROUNDS} rounds of :iterate; there is more", (), "warning"
-                ),
-            )
+            why = f"what is included ends at {INCLUDED} resources and {ROUNDS} rounds of :iterate; there is more"
+            result.issues = (Issue("too-costly", why, (), "warning"),)
     return result
 
 
