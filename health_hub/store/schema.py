@@ -66,16 +66,20 @@ class HistoryRow(SQLModel, table=True):
     doc: bytes | None = Field(sa_column=Column(LargeBinary, nullable=True))
 
 
-def _ordered(table: str, *wide: str) -> tuple[Index, ...]:
-    by = [Index(f"{table}_{c}", "p", *(["canon", c] if c == "clow" else [c]), "rid") for c in wide]
-    return (*by, Index(f"{table}_rid", "rid", "p"))
+def _ordered(table: str, *by: str, wide: str | None = None) -> tuple[Index, ...]:
+    """wide: condition of the index on the few rows that are no point (store/search/ranges.py)."""
+    found = [Index(f"{table}_{c}", "p", *(["canon", c] if c == "clow" else [c]), "rid") for c in by]
+    if wide is not None:
+        where = text(wide)
+        found.append(Index(f"{table}_wide", "p", "high", "low", "rid", postgresql_where=where, sqlite_where=where))
+    return (*found, Index(f"{table}_rid", "rid", "p"))
 
 
 class DateKey(SQLModel, table=True):
     """Date, dateTime, instant and Period values: microseconds, `high` inclusive."""
 
     __tablename__ = "date_key"
-    __table_args__ = _ordered("date_key", "low", "high")
+    __table_args__ = _ordered("date_key", "low", "high", wide="CAST(high - low > 86400000000 AS integer) = 1")
     __mapper_args__ = {"primary_key": ["rid", "p", "low", "high"]}
     p: int = Field(sa_column=Column(BigInteger, nullable=False))
     low: int = Field(sa_column=Column(BigInteger, nullable=False))
@@ -86,7 +90,7 @@ class DateKey(SQLModel, table=True):
 
 class NumberKey(SQLModel, table=True):
     __tablename__ = "number_key"
-    __table_args__ = _ordered("number_key", "low")
+    __table_args__ = _ordered("number_key", "low", wide="CAST(high <> low AS integer) = 1")
     __mapper_args__ = {"primary_key": ["rid", "p", "low", "high"]}
     p: int = Field(sa_column=Column(BigInteger, nullable=False))
     low: float = Field(sa_column=Column(_Double, nullable=False))
@@ -99,7 +103,7 @@ class QuantityKey(SQLModel, table=True):
     """`low`, `high` as written; `clow`, `chigh` in the canonical UCUM unit whose hash is `canon`."""
 
     __tablename__ = "quantity_key"
-    __table_args__ = _ordered("quantity_key", "low", "clow")
+    __table_args__ = _ordered("quantity_key", "low", "clow", wide="CAST(high <> low AS integer) = 1")
     __mapper_args__ = {"primary_key": ["rid", "p", "low", "high"]}
     p: int = Field(sa_column=Column(BigInteger, nullable=False))
     low: float = Field(sa_column=Column(_Double, nullable=False))

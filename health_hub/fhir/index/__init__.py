@@ -92,6 +92,7 @@ from health_hub.fhir.index.model import (
     Words,
 )
 from health_hub.fhir.index.plans import plans as _plans
+from health_hub.fhir.index.plans import single
 from health_hub.fhir.index.registry import add, added, fingerprint, params, remove, vet
 from health_hub.fhir.index.settings import set_base, set_zone
 from health_hub.fhir.index.targets import all_references, references
@@ -139,6 +140,7 @@ __all__ = [
     "remove",
     "set_base",
     "set_zone",
+    "single",
     "vet",
     "words",
 ]

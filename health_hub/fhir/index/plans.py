@@ -153,7 +153,27 @@ def plans(resource_type: str) -> Plans:
     return Plans(found, sources, composites)
 
 
+@cache
+def single(resource_type: str) -> frozenset[int]:
+    """The `p` of those parameters that find one element at most in a resource."""
+    own = tables.type_(resource_type)
+
+    def place(branch: Branch) -> tuple[str, ...]:
+        """Types of one choice stand in one place: only one of them may be there."""
+        names = [step.name for step in branch.steps]
+        return (own.elements[names[0]].path_name,) if len(names) == 1 and names[0] in own.elements else tuple(names)
+
+    return frozenset(
+        source.direct.p
+        for source in plans(resource_type).sources.values()
+        if isinstance(source.ways, tuple)
+        and len({place(b) for b in source.ways}) == 1
+        and all(step.kind == "child" and not step.array for b in source.ways for step in b.steps)
+    )
+
+
 registry.on_change(plans.cache_clear)
+registry.on_change(single.cache_clear)
 
 
 def _words(resource_type: str, code: str) -> Words:

@@ -4,9 +4,10 @@ A parameter with several values sorts by its smallest going up, its largest goin
 last either way, and equal ones in the order they were created in (going down: reversed).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cmp_to_key, lru_cache
+from operator import eq, ge, gt, le, lt
 from typing import Any
 
 from fhir_profiles.fhirpath import Expression, compile_
@@ -15,7 +16,7 @@ from health_hub.fhir import index
 from health_hub.fhir.index import LARGEST, SMALLEST, Column, Composite, Direct, Plan, Restricted, Rows, Union
 from health_hub.fhir.json import loads
 from health_hub.fhir.search.query import Sort
-from health_hub.store.search.condition import Table
+from health_hub.store.search.condition import Atom, Table, Tests
 from health_hub.store.search.sql import HEAD, Sql, prefix_range
 from health_hub.store.search.values import plans
 
@@ -27,6 +28,9 @@ _TABLES: dict[str, tuple[Table, str, str]] = {
     "string": ("string_key", "v", "v"),
     "uri": ("string_key", "v", "v"),
 }
+# Where a column stands in an extracted row of dates, numbers or quantities.
+_PLACES = {"low": 1, "high": 2, "code": 3, "unit": 4, "canon": 5, "clow": 6, "chigh": 7}
+_SIGNS: dict[str, Callable[[Any, Any], Any]] = {"=": eq, "<": lt, "<=": le, ">": gt, ">=": ge}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class SortKey:
     descending: bool
     param: SearchParam | None = None
     prefix: str | None = None  # the order of a string search: by what was found
+    met: tuple[Tests, ...] = ()  # the order of a search by ranges: the rows that meet all of these
 
     @property
     def own(self) -> bool:
@@ -83,9 +88,24 @@ class SortKey:
                 "number_key": list(rows.numbers),
                 "quantity_key": list(rows.quantities),
             }
-            at = 2 if self.column == "high" else 1
-            found = [row[at] for row in tables[self.table] if row[0] in self.ps and row[-1] & self.bit]
+            at = _PLACES[self.column]
+            mine = [row for row in tables[self.table] if row[0] in self.ps]
+            if self.met:
+                found = [row[at] for row in mine if all(_meets(row, tests) for tests in self.met)]
+            else:
+                found = [row[at] for row in mine if row[-1] & self.bit]
         return (max(found) if self.descending else min(found)) if found else None
+
+
+def _meets(row: tuple[Any, ...], tests: Tests) -> bool:
+    return any(all(_holds(row, atom) for atom in group) for group in tests)
+
+
+def _holds(row: tuple[Any, ...], atom: Atom) -> bool:
+    column, sign, value = atom
+    if sign == "without":
+        return not row[-1] & value
+    return bool(_SIGNS[sign](row[_PLACES[column]], value))
 
 
 def sort_keys(sort: Sequence[Sort], types: tuple[str, ...]) -> tuple[SortKey, ...]:

@@ -2,7 +2,8 @@
 
 Shapes. small: few rows by some key: they are fetched and sorted. walk: an index is walked in the order asked for, each row
 tested, until the page is full; rows without a value come after. words: a search of one string goes by what it finds.
-Without `_sort` the order is that of creation (rid), which no change of a resource can disturb. In any other order the
+ranges: one by ordered values goes along their index.
+Without `_sort` all others are in order of creation (rid), which no change of a resource can disturb. In any other order the
 pages after the first show every resource where it stood when the first page was read (its place then is found in its
 history), so that nothing is shown twice or passed over while others write.
 """
@@ -12,9 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fhir_profiles.number import Number
 from health_hub.fhir.outcome import FhirError, Issue
 from health_hub.store.search.condition import NOTHING, Condition, Ids, Keys, Not_, OfType, Ordered, Selves, Source, all_, conjuncts
 from health_hub.store.search.order import Position, SortKey, after, compare, order_by, placed, position
+from health_hub.store.search.ranges import Range, range_sql, ranged
 from health_hub.store.search.resolve import World
 from health_hub.store.search.sizes import few, frequent, smallest
 from health_hub.store.search.sql import COLUMNS, HEAD, Sql, prefix_range, type_key
@@ -37,12 +40,17 @@ async def page(source: Source, keys: tuple[SortKey, ...], count: int, cursor: di
     """At most `count` matches after the cursor."""
     if source.condition == NOTHING:
         return Page([])
-    at: Position | None = (tuple(cursor["k"]), cursor["r"]) if cursor else None
-    words = None
-    if not keys and (cursor is None or cursor.get("o") == "v"):
-        words = await _words(source, world)
+    at = _position(cursor)
+    words = along = None
+    way = cursor.get("o") if cursor else None  # that of the first page, whatever statistics say since
+    if not keys and (cursor is None or way == "v"):
+        words = await _words(source, world, again=way is not None)
         if words is not None:
             keys = (SortKey("string_key", "v", words.ps, False, prefix=words.tests[0][0][2]),)
+    if not keys and (cursor is None or way == "r"):
+        along = await ranged(source, count, world, again=way is not None)
+        if along is not None:
+            keys = (along.key,)
     if any(k.param is not None for k in keys):
         return await by_document(source, keys, count, cursor, world)
     if not keys:
@@ -51,9 +59,13 @@ async def page(source: Source, keys: tuple[SortKey, ...], count: int, cursor: di
     stable = all(k.own and k.column == "id" for k in keys)
     if words is not None:
         sql = _words_sql(source, words, count + 1, at, moment, world)
+    elif along is not None:
+        sql = _range_sql(source, along, count + 1, at, moment, world)
     else:
         sql = await _sorted_sql(source, keys, count + 1, at, moment if not stable else None, world)
-    rows = await world.fetch(sql[0], sql[1].args)
+    # No value: past all that the index holds, only what did not fit at the moment is left.
+    ended = at is not None and at[0][0] is None and (words is not None or along is not None)
+    rows = [] if ended else await world.fetch(sql[0], sql[1].args)
     if moment is None and rows:
         moment = _moment(rows[0][-1], world)
     width = len(keys)
@@ -71,9 +83,14 @@ async def page(source: Source, keys: tuple[SortKey, ...], count: int, cursor: di
         return Page([r for _, r in kept])
     (values, rid), _ = kept[-1]
     out: dict[str, Any] = {"k": list(values), "r": rid, "s": moment}
-    if words is not None:
-        out["o"] = "v"
+    if words is not None or along is not None:
+        out["o"] = "v" if words is not None else "r"
     return Page([r for _, r in kept], out)
+
+
+def _position(cursor: dict[str, Any] | None) -> Position | None:
+    """Where the last page ended. Numbers that come out of a link are texts of numbers."""
+    return (tuple(float(v) if type(v) is Number else v for v in cursor["k"]), cursor["r"]) if cursor else None
 
 
 def _between(keys: Sequence[SortKey], low: Position | None, p: Position, high: Position | None) -> bool:
@@ -265,7 +282,7 @@ def _and(condition: Condition, more: Condition) -> Condition:
 # By what a string search finds
 
 
-async def _words(source: Source, world: World) -> Ordered | None:
+async def _words(source: Source, world: World, *, again: bool) -> Ordered | None:
     """The one string a search goes by: a prefix, beside nothing that finds fewer rows."""
     parts = conjuncts(source.condition)
     found = [p for p in parts if type(p) is Ordered and p.table == "string_key" and len(p.ps) == 1]
@@ -274,7 +291,7 @@ async def _words(source: Source, world: World) -> Ordered | None:
     others = [p for p in parts if p is not found[0]]
     if any(type(p) is not Keys for p in others):
         return None
-    if others:
+    if others and not again:
         counts = await frequent(world) if world.dialect == "postgresql" else None
         if counts is None or few(others, counts, source.types, 20):
             return None
@@ -306,6 +323,12 @@ def _words_sql(source: Source, words: Ordered, limit: int, at: Position | None, 
     return f"SELECT x.*{_now(world)} FROM ({body}) x", sql
 
 
+def _range_sql(source: Source, along: Range, limit: int, at: Position | None, moment: list[Any] | None, world: World) -> tuple[str, Sql]:
+    sql = world.sql(literal=True)
+    body = range_sql(sql, source, along, at, _R, _then(sql, "r", moment) if moment is not None else "", limit)
+    return f"SELECT x.*{_now(world)} FROM ({body}) x", sql
+
+
 # By what only documents say
 
 
@@ -324,7 +347,7 @@ async def by_document(source: Source, keys: tuple[SortKey, ...], count: int, cur
         if n % 200 == 199:
             await asyncio.sleep(0)  # others want to be served meanwhile
         found.append((position(keys, r[7], r[4], r[2], r[0]), r))
-    at: Position | None = (tuple(cursor["k"]), cursor["r"]) if cursor else None
+    at = _position(cursor)
     found = [f for f in found if _between(keys, at, f[0], None)]
     place = placed(keys)
     found.sort(key=lambda f: place(f[0]))
@@ -368,7 +391,9 @@ async def _moved(source: Source, keys: tuple[SortKey, ...], moment: list[Any], w
     changed = f"r.version > 1 AND r.seq {'>' if sql.sqlite else '>='} {first} AND NOT ({_then(sql, 'r', moment)})"
     visible = sql.visible("r", source.types, source.condition)
     old = f"h.rid = r.rid AND h.version = (SELECT max(o.version) FROM history o WHERE o.rid = r.rid AND {_then(sql, 'o', moment)})"
+    # SQLite would take the index on the type, and go through all of it for every page.
+    start = "resource r INDEXED BY resource_changed CROSS JOIN" if sql.sqlite else "resource r JOIN"
     rows = await world.fetch(
-        f"SELECT {_R}, h.doc, h.updated FROM resource r JOIN history h ON {old} WHERE {changed} AND NOT h.deleted AND {visible}", sql.args
+        f"SELECT {_R}, h.doc, h.updated FROM {start} history h ON {old} WHERE {changed} AND NOT h.deleted AND {visible}", sql.args
     )
     return [(position(keys, r[WIDTH], r[WIDTH + 1], r[2], r[0]), r) for r in rows]

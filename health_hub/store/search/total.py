@@ -18,6 +18,7 @@ from health_hub.store.search.condition import (
     Updated,
     conjuncts,
 )
+from health_hub.store.search.ranges import range_count
 from health_hub.store.search.resolve import World
 from health_hub.store.search.sizes import smallest
 from health_hub.store.search.sql import implies_type, type_key
@@ -26,6 +27,9 @@ from health_hub.store.search.sql import implies_type, type_key
 async def total(source: Source, world: World) -> int:
     if source.condition == NOTHING:
         return 0
+    along = await range_count(source, world)
+    if along is not None:
+        return int((await world.fetch(along[0], along[1].args))[0][0])
     if world.dialect == "postgresql":
         sql = world.sql(literal=True)
         text = f"FROM resource r WHERE {sql.visible('r', source.types, source.condition)}"
