@@ -21,9 +21,11 @@ from health_hub.fhir.search.query import Query
 from health_hub.store.model import AlreadyDone, Change, Expect, ExpectationChanged, Filter, Result, Stored
 from health_hub.store.postgresql import WRITERS, PostgresDatabase, unavailable
 from health_hub.store.prepare import METHOD_NAMES, METHODS, Clock, Prepared, prepare
+from health_hub.store.settled import Settled
 from health_hub.store.sqlite import SqliteDatabase
 from health_hub.store.write import Head, Transaction, Write, heads, write
 
+LONG = 50  # changes from which on a transaction takes a while to be written down
 GROUP = 300  # changes in one shared transaction
 ALONE = 100  # a commit of more changes than this shares with nobody
 TRIES = 5
@@ -64,6 +66,7 @@ class Committer:
         self._limit = 1 if isinstance(database, SqliteDatabase) else WRITERS
         self._block: tuple[int, int] = (0, 0)
         self._block_lock = asyncio.Lock()
+        self.settled = Settled(database, clock)
         self.listeners: list[Callable[[list[Result]], None]] = []
 
     async def commit(self, changes: Sequence[Change], expects: Sequence[Expect], mark: str | None) -> list[Result]:
@@ -167,31 +170,38 @@ class Committer:
         else:
             scope = self._db.transaction()
         finished: list[tuple[Unit, list[Result]]] = []
-        async with scope as t:
-            known: dict[tuple[int, str], Head] = {}
-            if not all(u.simple for u in group):
-                group = await self._expectations(t, group)
-                wanted = sorted({touch for u in group for touch in u.touches if touch[0]})
-                if wanted:
-                    known = await heads(t, wanted)
-            # After the rows are locked: what they hold now is older, whichever worker wrote it.
-            now = self._clock.tick(max((head.updated for head in known.values()), default=0))
-            text = self._clock.text(now)
-            rids = await self._rids(t, sum(len(u.prepared) for u in group))
-            writes: list[Write] = []
-            for unit in group:
-                try:
-                    results, new = self._decide(unit, known, rids, now, text)
-                except FhirError as e:
-                    unit.done.set_exception(e)
-                    continue
-                finished.append((unit, results))
-                writes += new
-            if writes:
-                await write(t, writes)
-            marks = [(u.mark,) for u, _ in finished if u.mark]
-            if marks:
-                await t.run([(f"INSERT INTO mark (name) VALUES ({'?1' if t.dialect == 'sqlite' else '$1'})", marks)])
+        now = 0
+        try:
+            async with scope as t:
+                known: dict[tuple[int, str], Head] = {}
+                if not all(u.simple for u in group):
+                    group = await self._expectations(t, group)
+                    wanted = sorted({touch for u in group for touch in u.touches if touch[0]})
+                    if wanted:
+                        known = await heads(t, wanted)
+                size = sum(len(u.prepared) for u in group)
+                rids = await self._rids(t, size)
+                if size > LONG and t.dialect == "postgresql":
+                    await t.fetch("SELECT pg_current_xact_id()")  # from here on others see that it runs (settled.py)
+                # After the rows are locked: what they hold now is older, whichever worker wrote it.
+                now = self.settled.begin(max((head.updated for head in known.values()), default=0))
+                text = self._clock.text(now)
+                writes: list[Write] = []
+                for unit in group:
+                    try:
+                        results, new = self._decide(unit, known, rids, now, text)
+                    except FhirError as e:
+                        unit.done.set_exception(e)
+                        continue
+                    finished.append((unit, results))
+                    writes += new
+                if writes:
+                    await write(t, writes)
+                marks = [(u.mark,) for u, _ in finished if u.mark]
+                if marks:
+                    await t.run([(f"INSERT INTO mark (name) VALUES ({'?1' if t.dialect == 'sqlite' else '$1'})", marks)])
+        finally:
+            self.settled.end(now)
         for unit, results in finished:
             if not unit.done.done():
                 unit.done.set_result(results)

@@ -178,6 +178,7 @@ class View:
         """One page of matches and what they include."""
         from health_hub.store import search
 
+        query = await self._store.settled.narrowed(query)
         page = await search.search(self._db.reader, query, self.filter, cursor, timeout=self._store.timeout)
         if self._store.parameters.told is not None:
             why = (

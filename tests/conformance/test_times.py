@@ -50,3 +50,37 @@ async def test_the_time_shown_is_the_time_stored_also_behind_a_worker_whose_cloc
     assert result.updated > ahead
     shown = (await ask.client.get("Patient/1")).json()["meta"]["lastUpdated"]
     assert await ask.found("Patient?_lastUpdated=" + shown.replace("+", "%2B")) == "1"
+
+
+async def test_last_updated_as_a_mark_misses_nothing_beside_long_transactions(client: httpx.AsyncClient) -> None:
+    basic = {"resourceType": "Basic", "code": {"text": "sync"}}
+    entries = [{"resource": basic, "request": {"method": "POST", "url": "Basic"}} for _ in range(400)]
+    busy = True
+
+    async def single() -> int:
+        n = 0
+        while busy:
+            await client.post("Basic", json=basic)
+            n += 1
+        return n
+
+    async def long() -> int:
+        for _ in range(4):
+            await client.post("", json={"resourceType": "Bundle", "type": "transaction", "entry": entries})
+        return 4 * len(entries)
+
+    singles, large = [asyncio.create_task(single()) for _ in range(3)], asyncio.create_task(long())
+    mark, got, made = "2000-01-01T00:00:00.000+07:00", [], 0
+    while made == 0:
+        if large.done():
+            busy = False
+            made = sum(await asyncio.gather(*singles)) + await large
+        url = f"Basic?_sort=_lastUpdated&_count=1000&_lastUpdated=gt{mark.replace('+', '%2B')}"
+        while url:
+            page = (await client.get(url)).json()
+            found = [e["resource"] for e in page.get("entry", ())]
+            got += [r["id"] for r in found]
+            mark = max([mark, *(r["meta"]["lastUpdated"] for r in found)])
+            url = next((link["url"] for link in page["link"] if link["relation"] == "next"), "")
+    assert len(got) == len(set(got))
+    assert len(got) == made
