@@ -38,7 +38,6 @@ class Store:
         self.reads = Reads(database, timeout)
         self._committer = Committer(database, self.clock, _find)
         self.settled = self._committer.settled
-        self.settled = self._committer.settled
         self.jobs = Jobs(database)
         self.parameters = Parameters(self)
         self.secret = b""
