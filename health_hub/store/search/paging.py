@@ -152,6 +152,7 @@ async def _fenced(source: Source, limit: int, world: World) -> tuple[Sql, str] |
     single = [p.any[0] for p in first if len(p.any) == 1]
     inner = [f"r.keys @> {sql.array(single)}"] if single else []
     inner += [sql.condition(p, "r") for p in first if len(p.any) != 1]
+    sql.row_by_row = True
     outer = [sql.condition(p, "r") for p in rest] + sql.seen("r")
     return sql, f"FROM (SELECT * FROM resource r WHERE {' AND '.join(inner)} OFFSET 0) r WHERE {' AND '.join(outer) or 'true'}"
 

@@ -54,6 +54,7 @@ class Sql:
         self.sqlite = dialect == "sqlite"
         self.filter = filter
         self.literal = literal and not self.sqlite
+        self.row_by_row = False  # PostgreSQL: ordered rows are looked up for each resource, not gathered first
         self.args: list[Any] = []
         self._aliases = 0
 
@@ -152,7 +153,8 @@ class Sql:
                 return self._keys(wanted, alias, at)
             case Ordered():
                 a = self.alias()
-                return f"EXISTS (SELECT 1 FROM {self.by_rid(c.table, a)} WHERE {a}.rid = {at} AND {self.row(c, a)})"
+                alone = " OFFSET 0" if self.row_by_row else ""
+                return f"EXISTS (SELECT 1 FROM {self.by_rid(c.table, a)} WHERE {a}.rid = {at} AND {self.row(c, a)}{alone})"
             case All(parts=parts):
                 return "(" + " AND ".join(self.condition(p, alias, rid) for p in parts) + ")" if parts else "(1 = 1)"
             case Any_(parts=parts):
