@@ -27,7 +27,8 @@ class Settings:
     workers: int = _setting(1, "server processes; more than one needs PostgreSQL")
     base_url: str = _setting(
         "",
-        "the API's address as clients see it, e.g. https://hub.example.vn/fhir; empty: taken from each request, and no absolute reference is a local one",
+        "the API's address as clients see it, e.g. https://hub.example.vn/fhir; empty: taken from each request, "
+        "and no absolute reference is a local one",
     )
     auth: bool = _setting(True, "ask for access tokens; may be off on a loopback address only")
     demo: bool = _setting(False, "load the demo records on the first start")
