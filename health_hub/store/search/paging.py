@@ -15,6 +15,7 @@ from typing import Any
 
 from fhir_profiles.number import Number
 from health_hub.fhir.outcome import FhirError, Issue
+from health_hub.store.search.ahead import FROM, ahead
 from health_hub.store.search.condition import NOTHING, Condition, Ids, Keys, Not_, OfType, Ordered, Selves, Source, all_, conjuncts
 from health_hub.store.search.order import Position, SortKey, after, compare, order_by, placed, position
 from health_hub.store.search.ranges import Range, range_sql, ranged
@@ -54,7 +55,7 @@ async def page(source: Source, keys: tuple[SortKey, ...], count: int, cursor: di
     if any(k.param is not None for k in keys):
         return await by_document(source, keys, count, cursor, world)
     if not keys:
-        return await _by_creation(source, count, at, world)
+        return await _by_creation(source, count, at, cursor.get("n", 1) if cursor else 0, world)
     moment: list[Any] | None = cursor.get("s") if cursor else None
     stable = all(k.own and k.column == "id" for k in keys)
     if words is not None:
@@ -100,8 +101,17 @@ def _between(keys: Sequence[SortKey], low: Position | None, p: Position, high: P
 # In order of creation
 
 
-async def _by_creation(source: Source, count: int, at: Position | None, world: World) -> Page:
-    sql, text = await small_or_walk(source, count + 1, world)
+async def _by_creation(source: Source, count: int, at: Position | None, read: int, world: World) -> Page:
+    rows = await ahead(source, count + 1, at[1], world) if at is not None and read >= FROM else None
+    if rows is None:
+        rows = await _next_by_creation(source, count + 1, at, world)
+    if len(rows) <= count:
+        return Page(rows)
+    return Page(rows[:count], {"k": [], "r": rows[count - 1][0], "n": read + 1})
+
+
+async def _next_by_creation(source: Source, limit: int, at: Position | None, world: World) -> list[Any]:
+    sql, text = await small_or_walk(source, limit, world)
     # On SQLite the column that is read in order: the key's own where the statement starts at a key.
     rid = "d_r.rid" if " d_r " in text else "r.rid"
     if at is not None:
@@ -109,10 +119,7 @@ async def _by_creation(source: Source, count: int, at: Position | None, world: W
     # `type = ANY` with the type in the order: only the index (type, rid) can serve that. Otherwise the planner walks the
     # primary key from its beginning, past all rows of other types.
     order = "r.type, r.rid" if "r.type = ANY " in text and len(source.types) == 1 else rid
-    rows = await world.fetch(f"SELECT {_R} {text} ORDER BY {order} LIMIT {count + 1}", sql.args)
-    if len(rows) <= count:
-        return Page(rows)
-    return Page(rows[:count], {"k": [], "r": rows[count - 1][0]})
+    return await world.fetch(f"SELECT {_R} {text} ORDER BY {order} LIMIT {limit}", sql.args)
 
 
 async def small_or_walk(source: Source, limit: int, world: World) -> tuple[Sql, str]:
