@@ -46,7 +46,8 @@ async def ahead(source: Source, limit: int, at: int, world: World) -> list[Any] 
         kept[source] = now + SECONDS, rids
         while len(kept) > WALKS:
             kept.popitem(last=False)
-    start, out = bisect_right(rids, at), []
+    start = bisect_right(rids, at)
+    out: list[Any] = []
     while len(out) < limit:
         part = rids[start : start + limit - len(out)]
         if len(part) < limit - len(out):
