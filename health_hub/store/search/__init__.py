@@ -8,11 +8,12 @@ paging.py chooses the statement, sql.py writes it and puts the filter into every
 from collections.abc import Sequence
 from typing import Any
 
-from fhir_profiles.tables import type_name, type_number
+from fhir_profiles.tables import type_number
 from health_hub.fhir.index import Direct
 from health_hub.fhir.outcome import Issue, bad_request
 from health_hub.fhir.search.query import NearValue, Query, Test
-from health_hub.store.model import Filter, Hit, SearchPage, Stored
+from health_hub.store.commit import stored
+from health_hub.store.model import Filter, Hit, SearchPage
 from health_hub.store.search.condition import NOTHING, Keys, Source, conjuncts
 from health_hub.store.search.include import INCLUDED, ROUNDS, included
 from health_hub.store.search.order import sort_keys
@@ -24,22 +25,6 @@ from health_hub.store.search.values import plans
 __all__ = ["count", "find", "search"]
 
 COUNT = 20  # matches a page when the client does not say
-METHODS = ("", "POST", "PUT", "PATCH", "DELETE")
-
-
-def stored(row: Any) -> Stored:
-    """One row of COLUMNS."""
-    doc = row[7]
-    return Stored(
-        row[0],
-        type_name(row[1]),
-        row[2],
-        row[3],
-        row[4],
-        bool(row[5]),
-        METHODS[row[6]],
-        doc if doc is None or type(doc) is bytes else bytes(doc),
-    )
 
 
 async def search(reader: Any, query: Query, filter: Filter, cursor: Any | None = None, *, timeout: float | None = None) -> SearchPage:

@@ -192,9 +192,10 @@ def _expression(text: str) -> Expression:
     return compile_(text)
 
 
-def after(sql: Sql, keys: Sequence[SortKey], names: Sequence[str], rid: str, at: Position) -> str:
-    """Rows that come after a position. `names` are the columns that hold the keys' values."""
-    down = bool(keys) and keys[0].descending
+def after(sql: Sql, keys: Sequence[SortKey], names: Sequence[str], rid: str, at: Position, *, down: bool | None = None) -> str:
+    """Rows that come after a position. `names` are the columns that hold the keys' values; `down`: the way of ties."""
+    if down is None:
+        down = bool(keys) and keys[0].descending
     text = f"{rid} {'<' if down else '>'} {sql.value(at[1])}"
     for key, name, value in reversed(list(zip(keys, names, at[0], strict=True))):
         if value is None:

@@ -261,7 +261,7 @@ def _walk_sql(
         beyond = ""
         if rest is not None:
             down = first.descending
-            beyond = f" WHERE {_after_rest(sql, keys[1:], names[1:], rest, down)}"
+            beyond = f" WHERE {after(sql, keys[1:], ['x.' + n for n in names[1:]], 'x.rid', rest, down=down)}"
         tail = (
             order_by(turned, ["x." + n for n in names], "x.rid")
             .replace("x.k0 DESC NULLS LAST, ", "", 1)
@@ -270,17 +270,6 @@ def _walk_sql(
         out.append(f"SELECT x.* FROM ({inner}) x{beyond} {tail} LIMIT {limit}")
     body = out[0] if len(out) == 1 else f"SELECT * FROM ({out[0]}) p0 UNION ALL SELECT * FROM ({out[1]}) p1"
     return f"SELECT x.*{_now(world)} FROM ({body}) x LIMIT {limit}", sql
-
-
-def _after_rest(sql: Sql, keys: Sequence[SortKey], names: Sequence[str], at: Position, down: bool) -> str:
-    text = f"x.rid {'<' if down else '>'} {sql.value(at[1])}"
-    for key, name, value in reversed(list(zip(keys, names, at[0], strict=True))):
-        if value is None:
-            text = f"(x.{name} IS NULL AND {text})"
-        else:
-            here = sql.value(value)
-            text = f"(x.{name} {'<' if key.descending else '>'} {here} OR x.{name} IS NULL OR (x.{name} = {here} AND {text}))"
-    return text
 
 
 def _and(condition: Condition, more: Condition) -> Condition:
