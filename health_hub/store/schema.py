@@ -181,3 +181,28 @@ class Job(SQLModel, table=True):
     progress: str = Field(sa_column=Column(Text, nullable=False))
     request: str = Field(sa_column=Column(Text, nullable=False))
     result: bytes | None = Field(sa_column=Column(LargeBinary, nullable=True))
+
+
+class RecordRow(SQLModel, table=True):
+    """Accounts, clients, sessions, grants, keys: small JSON objects (records.py)."""
+
+    __tablename__ = "record"
+    __table_args__ = (
+        PrimaryKeyConstraint("kind", "id"),
+        Index("record_expires", "expires", postgresql_where=text("expires IS NOT NULL"), sqlite_where=text("expires IS NOT NULL")),
+    )
+    kind: str = Field(sa_column=Column(Text))
+    id: str = Field(sa_column=Column(_Id))
+    version: int = Field(sa_column=Column(Integer, nullable=False))
+    expires: int | None = Field(sa_column=Column(BigInteger, nullable=True))  # ms
+    data: str = Field(sa_column=Column(Text, nullable=False))
+
+
+class RecordRef(SQLModel, table=True):
+    """What a record is found by besides its id."""
+
+    __tablename__ = "record_ref"
+    __table_args__ = (PrimaryKeyConstraint("ref", "kind", "id"), Index("record_ref_record", "kind", "id"))
+    ref: str = Field(sa_column=Column(_Id))
+    kind: str = Field(sa_column=Column(Text))
+    id: str = Field(sa_column=Column(_Id))

@@ -15,10 +15,11 @@ from health_hub.store.model import Change, Expect, Filter, Result
 from health_hub.store.parameters import Parameters
 from health_hub.store.postgresql import PostgresDatabase
 from health_hub.store.prepare import Clock, new_id
+from health_hub.store.records import Records
 from health_hub.store.sqlite import SqliteDatabase
 from health_hub.store.view import Reads, View
 
-HEAD = "0003"  # the newest migration; a test holds it against migrations/versions
+HEAD = "0004"  # the newest migration; a test holds it against migrations/versions
 TIMEOUT = 30.0  # seconds a search may take
 
 
@@ -39,6 +40,7 @@ class Store:
         self._committer = Committer(database, self.clock, _find)
         self.settled = self._committer.settled
         self.jobs = Jobs(database)
+        self.records = Records(database)
         self.parameters = Parameters(self)
         self.secret = b""
         self.stale_index = False
