@@ -29,6 +29,7 @@ from webauthn.helpers.structs import (
 
 from health_hub.auth.accounts import Accounts
 from health_hub.auth.cookies import digest
+from health_hub.auth.ids import possible
 from health_hub.auth.model import Account
 from health_hub.store.records import Conflict, Put, Record, Take, now
 from health_hub.store.store import Store
@@ -172,7 +173,7 @@ class Passkeys:
         return sorted(found, key=lambda p: -p.made)
 
     async def _own(self, account: Account, id: str) -> Record | None:
-        record = await self._records.get("passkey", id[:64])
+        record = await self._records.get("passkey", id) if possible(id) else None
         return record if record and record.data["account"] == account.id else None
 
     async def _challenge(self, challenge: bytes, browser: str, account: str, purpose: Literal["create", "get"]) -> None:

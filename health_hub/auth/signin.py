@@ -14,6 +14,7 @@ from health_hub.auth.accounts import Accounts, fold
 from health_hub.auth.agent import browser_name
 from health_hub.auth.audit import Audit, AuthEvent
 from health_hub.auth.cookies import digest
+from health_hub.auth.ids import possible
 from health_hub.auth.lockout import Lockout, Wait
 from health_hub.auth.model import Account, Session
 from health_hub.auth.passkeys import PasskeyError, Passkeys
@@ -299,7 +300,7 @@ class SignIn:
         return tuple(out)
 
     async def _pending(self, id: str, caller: Caller, step: str) -> tuple[Record, Account]:
-        record = await self._records.get("signin", id[:64])
+        record = await self._records.get("signin", id) if possible(id) else None
         account = await self.hub.accounts.get(record.data["account"]) if record else None
         same = record is not None and bool(caller.browser) and hmac.compare_digest(record.data["browser"], digest(caller.browser))
         if record is None or account is None or not same or not account.enabled or record.data["step"] != step:

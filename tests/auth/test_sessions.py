@@ -20,7 +20,7 @@ async def test_only_a_hash_of_the_secret_is_kept(store: Store) -> None:
     assert record
     assert key not in str(record)
     assert len(key) >= 43
-    for wrong in ("", None, id, f"{id}.", f"{id}.{key}x", f"x.{key}", f"{id}.{record.data['secret']}", "a" * 10_000):
+    for wrong in ("", None, id, f"{id}.", f"{id}.{key}x", f"x.{key}", f"{id}.{record.data['secret']}", "a" * 10_000, "\0.x", "\ud800.x"):
         assert await h.sessions.of(wrong) is None
 
 

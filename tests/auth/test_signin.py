@@ -39,13 +39,14 @@ async def test_a_wrong_password_an_unknown_login_and_a_disabled_account_answer_a
     await h.accounts.disable(gone.id)
     await refused(s.begin("nobody", "x" * 12, caller("198.51.100.1")))
     answers, work = set(), []
-    for n, (login, password) in enumerate([("bs.lan", "wrong"), ("nobody", "wrong"), ("nghi.viec", PASSWORD), ("a b\0", PASSWORD)]):
+    asked = [("bs.lan", "wrong"), ("nobody", "wrong"), ("nghi.viec", PASSWORD), ("a b\0", PASSWORD), ("\ud800", "\ud800")]
+    for n, (login, password) in enumerate(asked):
         before = s.passwords.hashed
         e = await refused(s.begin(login, password, caller(f"198.51.{n}.1")))
         work.append(s.passwords.hashed - before)
         answers.add((e.reason, e.vi, e.en, e.seconds))
     assert len(answers) == 1
-    assert work == [1, 1, 1, 1]
+    assert work == [1] * 5
     assert not any("lan" in e.detail or e.detail == "wrong" for e in h.events)
 
 
@@ -91,6 +92,7 @@ async def test_a_pending_sign_in_belongs_to_its_browser_and_is_used_once(store: 
     step = await s.begin("bs.lan", PASSWORD, caller())
     assert isinstance(step, Next)
     assert (await refused(s.second(step.id, totp.now(), caller(browser="another" * 7)))).reason == "expired"
+    assert (await refused(s.second("\0\ud800", totp.now(), caller()))).reason == "expired"
     assert (await refused(s.second(step.id, totp.now(), caller(browser="")))).reason == "expired"
     assert (await refused(s.enrol(step.id, caller()))).reason == "expired", "who has a factor gets no second one by the password alone"
     await s.second(step.id, totp.now(), caller())
