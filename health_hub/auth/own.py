@@ -8,6 +8,7 @@ from typing import Any
 
 from health_hub.auth import password_policy
 from health_hub.auth.audit import AuthEvent
+from health_hub.auth.external import External
 from health_hub.auth.model import Account, Session
 from health_hub.auth.passkeys import Passkey, PasskeyError
 from health_hub.auth.password_policy import Text
@@ -107,6 +108,18 @@ class Own:
         if removed:
             await self._told(account, caller, "passkey removed")
         return removed
+
+    async def external_link(self, account: Account, session: Session, external: External, caller: Caller) -> str:
+        """URL of the external provider; what comes back goes to External.finish."""
+        self._must_be_fresh(session)
+        return await external.begin(caller, account=account)
+
+    async def external_unlink(self, account: Account, session: Session, external: External, caller: Caller) -> int:
+        """How many links went."""
+        self._must_be_fresh(session)
+        gone = await external.unlink(account)
+        await self._told(account, caller, "external sign-in unlinked")
+        return gone
 
     async def end_session(self, account: Account, id: str, caller: Caller) -> bool:
         """One of the person's own sessions by its id; False where it is not theirs or has ended."""

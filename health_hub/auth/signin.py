@@ -32,7 +32,7 @@ PASSKEY_AMR = ("pop", "user", "mfa")  # RFC 8176
 AMR = frozenset({"face", "fpt", "geo", "hwk", "iris", "kba", "mca", "mfa", "otp", "pin", "pop", "pwd", "sc", "sms", "swk", "user", "vbm"})
 PENDING_SECONDS = 300
 LOGIN_MAX = 400  # characters as typed
-Reason = Literal["credentials", "code", "wait", "busy", "expired", "passkey", "external", "facility", "step-up"]
+Reason = Literal["credentials", "code", "wait", "busy", "expired", "passkey", "external", "unlinked", "facility", "step-up"]
 TEXTS: dict[Reason, tuple[str, str]] = {
     "credentials": ("Tên đăng nhập hoặc mật khẩu không đúng.", "The login or the password is not right."),
     "code": ("Mã không đúng hoặc đã dùng.", "The code is not right or has been used."),
@@ -42,6 +42,8 @@ TEXTS: dict[Reason, tuple[str, str]] = {
     "expired": ("Lần đăng nhập này đã hết hạn. Vui lòng đăng nhập lại.", "This sign-in has expired. Please sign in again."),
     "passkey": ("Không xác nhận được khóa truy cập (passkey) này.", "This passkey could not be verified."),
     "external": ("Không đăng nhập được qua nhà cung cấp này.", "Signing in with this provider did not succeed."),
+    "unlinked": ("Chưa có tài khoản nào liên kết. Hãy đăng nhập rồi liên kết trong trang tài khoản.",
+                 "No account is linked yet. Sign in and link it on the account page."),
     "step-up": ("Vui lòng xác nhận lại bạn là ai để tiếp tục.", "Please confirm who you are to go on."),
     "facility": ("Bạn không thuộc cơ sở này.", "You do not belong to this facility."),
 }
