@@ -26,7 +26,9 @@ from health_hub.auth.audit import AuthEvent
 from health_hub.auth.cookies import digest, secret
 from health_hub.auth.model import Account
 from health_hub.auth.signin import Caller, Hub, Refused
+from health_hub.settings import Settings
 from health_hub.store.records import Conflict, Put, Take, now
+from health_hub.store.store import Store
 
 STATE_SECONDS = 600
 METADATA_SECONDS = 3_600
@@ -73,6 +75,18 @@ class Link:
 
 class _Wrong(Exception):
     """The provider's answer is not right; the text is for the trail."""
+
+
+async def expect(store: Store, settings: Settings, account: Account, value: str) -> None:
+    """Whoever the provider says has this identifier is this account. Raises Conflict where it is written beside another one."""
+    id = _identifier(settings, value)
+    there = await store.records.get("external-identifier", id)
+    if there is None or there.data["account"] != account.id:
+        await store.records.put("external-identifier", id, {"account": account.id}, version=0, refs=(f"account/{account.id}",))
+
+
+def _identifier(settings: Settings, value: str) -> str:
+    return digest(f"{settings.external_issuer}\0{settings.external_identifier_claim}\0{value}")
 
 
 class External:
@@ -133,14 +147,6 @@ class External:
             await self._hub.audit(AuthEvent("account-changed", found.id, address=caller.address, detail="external sign-in linked"))
         amr = claims.get("amr")
         return Found(found, tuple(m for m in amr[:20] if isinstance(m, str)) if isinstance(amr, list) else (), bool(linking))
-
-    async def expect(self, account: Account, value: str) -> None:
-        """Whoever the provider says has this identifier is this account. Raises Conflict where it is written beside another one."""
-        id = self._identifier(value)
-        there = await self._records.get("external-identifier", id)
-        if there and there.data["account"] == account.id:
-            return
-        await self._records.put("external-identifier", id, {"account": account.id}, version=0, refs=(f"account/{account.id}",))
 
     async def links(self, account: Account) -> Sequence[Link]:
         found = await self._records.find("external", f"account/{account.id}")
@@ -225,7 +231,7 @@ class External:
         value = claims.get(name) if name and name != "email" else None
         if not isinstance(value, str) or not value:
             return None
-        expected = await self._records.get("external-identifier", self._identifier(value))
+        expected = await self._records.get("external-identifier", _identifier(self._settings, value))
         account = await self._hub.accounts.get(expected.data["account"]) if expected else None
         if account is not None:
             await self._write(id, claims["sub"], account)
@@ -283,9 +289,6 @@ class External:
 
     def _subject(self, subject: str) -> str:
         return digest(f"{self._issuer}\0{subject}")
-
-    def _identifier(self, value: str) -> str:
-        return digest(f"{self._issuer}\0{self._settings.external_identifier_claim}\0{value}")
 
     async def _told(self, caller: Caller, account: Account | None, why: str) -> None:
         event = AuthEvent("sign-in-refused", account.id if account else None, address=caller.address, success=False, detail=why)

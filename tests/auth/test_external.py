@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from health_hub.auth import external as module
-from health_hub.auth.external import External
+from health_hub.auth.external import External, expect
 from health_hub.auth.own import Own
 from health_hub.auth.signin import Next, Refused, SignedIn, SignIn
 from health_hub.store.records import Conflict
@@ -70,10 +70,10 @@ async def test_what_is_asked_of_the_provider(store: Store) -> None:
 async def test_a_verified_identifier_links_the_account_it_was_written_beside(store: Store) -> None:
     h, s, p, e = parts(store)
     account, other = await person(h, s, "0912345678", "patient"), await person(h, s, "0912345679", "patient")
-    await e.expect(account, "019190012345")
-    await e.expect(account, "019190012345")
+    await expect(store, h.settings, account, "019190012345")
+    await expect(store, h.settings, account, "019190012345")
     with pytest.raises(Conflict):
-        await e.expect(other, "019190012345")
+        await expect(store, h.settings, other, "019190012345")
     p.claims = {"cccd": "019190012346"}
     assert (await refused(e, p.authorize(await e.begin(caller())))).reason == "unlinked"
     p.claims = {"cccd": "019190012345"}
@@ -87,7 +87,7 @@ async def test_a_verified_identifier_links_the_account_it_was_written_beside(sto
 async def test_an_address_of_e_mail_links_nobody(store: Store, claim: str) -> None:
     h, s, p, e = parts(store, external_identifier_claim=claim)
     account = await person(h, s, "lan@benhvien.vn")
-    await e.expect(account, "lan@benhvien.vn")
+    await expect(store, h.settings, account, "lan@benhvien.vn")
     p.claims = {"email": "lan@benhvien.vn", "email_verified": True, "preferred_username": "lan@benhvien.vn"}
     assert (await refused(e, p.authorize(await e.begin(caller())))).reason == "unlinked"
 
