@@ -2,7 +2,7 @@
 
 Record kind "registration", id the client_id: {"token": SHA-256 of the registration access token, "system": whether it may have
 system scopes, "native", "made": seconds since 1970 UTC}. Record kind "registration-token", id SHA-256 of an initial access token:
-{"uses": left, "system"}; it ends with its record.
+{"uses": left, "system", "organization"}; it ends with its record.
 """
 
 import hmac
@@ -11,7 +11,7 @@ import re
 import secrets
 import time
 import unicodedata
-from dataclasses import dataclass, replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import urlsplit
 
@@ -40,14 +40,11 @@ _CLINICAL = re.compile(
 )
 # What the server says and an update may not (RFC 7592 2.2).
 _OURS = ("registration_access_token", "registration_client_uri", "client_secret_expires_at", "client_id_issued_at")
+# What an update leaves as the hub set it, and what of it ends tokens given before.
+_KEPT = ("id", "secret", "organization", "labels", "enabled")
+_RIGHTS = ("scope", "grant_types", "token_endpoint_auth_method", "jwks", "jwks_uri", "dpop_bound_access_tokens")
+_ORGANIZATION = re.compile(r"Organization/[A-Za-z0-9.-]{1,64}")
 _ALGORITHMS = ("RS256", "ES256")
-
-
-@dataclass(frozen=True, slots=True)
-class Initial:
-    """What an initial access token permits. system: system scopes and client credentials."""
-
-    system: bool = False
 
 
 def _refused(error: str, why: str) -> AuthError:
@@ -58,15 +55,23 @@ def _metadata(why: str) -> AuthError:
     return _refused("invalid_client_metadata", why)
 
 
-async def initial_token(records: Records, *, uses: int = 1, expires_in: int | None = None, system: bool = False) -> str:
-    """A new initial access token, whole only here. expires_in: seconds. Raises ValueError."""
+async def initial_token(
+    records: Records, *, uses: int = 1, expires_in: int | None = None, system: bool = False, organization: str | None = None
+) -> str:
+    """A new initial access token, whole only here. expires_in: seconds. Raises ValueError.
+
+    system: its applications may have system scopes and client credentials, and act for `organization` (None: the province).
+    """
     if not 0 < uses <= USES_MAX:
         raise ValueError(f"a registration token has 1 to {USES_MAX} uses")
     if expires_in is not None and not 0 < expires_in <= 366 * 86_400:
         raise ValueError("a registration token lives a second to a year")
+    if organization is not None and not (system and _ORGANIZATION.fullmatch(organization)):
+        raise ValueError("the organization of system applications is Organization/ID")
     token = secrets.token_urlsafe(32)
     expires = None if expires_in is None else now() + expires_in * 1000
-    await records.change([Put("registration-token", hashed(token), {"uses": uses, "system": system}, version=0, expires=expires)])
+    data = {"uses": uses, "system": system, "organization": organization}
+    await records.change([Put("registration-token", hashed(token), data, version=0, expires=expires)])
     return token
 
 
@@ -87,6 +92,8 @@ class Registration:
             raise AuthError("invalid_token", "an initial access token is needed", 401, (("WWW-Authenticate", 'Bearer realm="register"'),))
         system = held is not None and bool(held.data["system"])
         client = self._client(said, system=system)
+        if held is not None and system:
+            client = replace(client, organization=held.data["organization"])
         if held is not None and not await self._use(hashed(token or "")):
             raise AuthError("invalid_token", "the initial access token was used up", 401)
         client, secret = await self._authority.clients.create(client)
@@ -118,15 +125,17 @@ class Registration:
         elif not kept:
             secret = secrets.token_urlsafe(32)
             kept = hashed(secret)
-        fields = replace(new, id=id, secret=kept, organization=client.organization, labels=client.labels, enabled=client.enabled).data()
+        # What it was given before may be more than it may have now.
+        lessened = any(getattr(client, n) != getattr(new, n) for n in _RIGHTS) or kept != client.secret
+        changed = {f.name: getattr(new, f.name) for f in fields(Client) if f.name not in _KEPT} | {"secret": kept}
         try:
-            client = await self._authority.clients.change(id, **{n: v for n, v in vars_of(Client.of(fields)).items() if n != "id"})
+            client = await self._authority.clients.change(id, **changed)
         except KeyError:
             raise self._stranger() from None
         data = record.data | {"native": said.get("application_type") == "native"}
         await self._records.put("registration", id, data)
-        # What it was given before may be more than it may have now.
-        await self._authority.revoked.add(f"client/{id}")
+        if lessened:
+            await self._authority.revoked.add(f"client/{id}")
         await self._authority.audit(AuthEvent("client-changed", client=id, address=address, detail="by itself"))
         return self._shown(client, data) | (self._once(client, secret) if secret else {})
 
@@ -254,11 +263,6 @@ class Registration:
     @staticmethod
     def _once(client: Client, secret: str) -> dict[str, Any]:
         return {"client_secret": secret, "client_secret_expires_at": 0} if secret else {}
-
-
-def vars_of(client: Client) -> dict[str, Any]:
-    """Its members, tuples as they are."""
-    return {name: getattr(client, name) for name in client.__dataclass_fields__}
 
 
 def scope_of(said: dict[str, Any], *, system: bool, grants: tuple[str, ...]) -> str:

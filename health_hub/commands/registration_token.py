@@ -14,6 +14,7 @@ def add(commands: Any, shared: argparse.ArgumentParser) -> None:
     p.add_argument("--uses", type=int, default=1, metavar="N", help="applications it may register (default 1)")
     p.add_argument("--expires-in", type=int, default=86_400, metavar="SECONDS", help="how long it lives (default 86400, a day)")
     p.add_argument("--system", action="store_true", help="they may have system scopes and client credentials")
+    p.add_argument("--organization", metavar="REF", help="Organization/ID that system applications act for (default: the province)")
     p.add_argument("--json", action="store_true", help="print JSON")
     p.set_defaults(run=run)
 
@@ -38,6 +39,8 @@ async def _make(args: argparse.Namespace) -> str:
     settings = Settings.load(db=args.db)
     store = await Store.open(settings.db, zone=settings.zone, base=settings.base_url)
     try:
-        return await initial_token(store.records, uses=args.uses, expires_in=args.expires_in, system=args.system)
+        return await initial_token(
+            store.records, uses=args.uses, expires_in=args.expires_in, system=args.system, organization=args.organization
+        )
     finally:
         await store.close()

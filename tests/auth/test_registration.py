@@ -112,12 +112,22 @@ async def test_system_scopes_need_a_token_made_for_them(make: Make) -> None:
     system = {"client_name": "LIS", "grant_types": ["client_credentials"], "token_endpoint_auth_method": "private_key_jwt",
               "jwks": {"keys": [key]}, "scope": "system/Observation.cud system/*.rs"}  # fmt: skip
     plain = await initial_token(d.authority.store.records)
-    special = await initial_token(d.authority.store.records, system=True)
+    special = await initial_token(d.authority.store.records, system=True, organization="Organization/bv-01")
     assert (await d.ask("POST", PATH, json=system)).json()["error"] == "invalid_client_metadata"
     assert (await d.ask("POST", PATH, json=system, token=plain)).json()["error"] == "invalid_client_metadata"
     answer = await d.ask("POST", PATH, json=system, token=special)
     assert (answer.status_code, answer.json()["scope"]) == (201, system["scope"])
     assert answer.json()["response_types"] == []
+    client = await d.authority.clients.get(answer.json()["client_id"])
+    assert client is not None
+    assert client.organization == "Organization/bv-01"
+    # It acts for whom the token says and stays with it, whatever an update says.
+    said = system | {"client_id": client.id, "organization": "Organization/bv-02", "scope": "system/*.rs"}
+    path = f"{PATH}/{client.id}"
+    assert (await d.ask("PUT", path, json=said, token=answer.json()["registration_access_token"])).status_code == 200
+    client = await d.authority.clients.get(client.id)
+    assert client is not None
+    assert (client.organization, client.scope) == ("Organization/bv-01", "system/*.rs")
 
 
 @pytest.mark.parametrize(("asked", "given"), [
@@ -264,6 +274,13 @@ async def test_a_client_reads_updates_and_deletes_itself(hub: Door) -> None:
         assert (await hub.ask(method, path, token=token)).status_code == 401
 
 
+async def test_an_update_of_a_name_ends_no_token(hub: Door) -> None:
+    made = (await post(hub)).json()
+    said = APP | {"client_id": made["client_id"], "client_name": "Khác"}
+    await hub.ask("PUT", f"{PATH}/{made['client_id']}", json=said, token=made["registration_access_token"])
+    assert f"client/{made['client_id']}" not in hub.authority.revoked
+
+
 async def test_an_update_that_begins_to_need_a_secret_gets_one(hub: Door) -> None:
     made = (await post(hub)).json()
     assert "client_secret" not in made
@@ -319,3 +336,5 @@ def test_the_command_prints_a_token(tmp_path: Any, capsys: pytest.CaptureFixture
     assert cli.main(["registration-token", "--system", "--json", "--db", db]) == 0
     assert json.loads(capsys.readouterr().out)["system"] is True
     assert cli.main(["registration-token", "--uses", "0", "--db", db]) == 2
+    assert cli.main(["registration-token", "--organization", "Organization/bv-01", "--db", db]) == 2
+    assert cli.main(["registration-token", "--system", "--organization", "../x", "--db", db]) == 2
