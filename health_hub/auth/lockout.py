@@ -91,11 +91,11 @@ class Lockout:
     async def guess(self, login: str, address: str, *, trusted: bool, device: str = "") -> Guess:
         """Count a guess at a folded login's password. trusted: `device` is a cookie this account knows. Raises Wait."""
         by_address = _key("address", _prefix(address, 32, 64))
-        self._wait(await self._records.get("attempts", by_address))
         if trusted:
             own = _key("device", login, digest(device))
             await self._count(own, DEVICE)
             return Guess(own, None, by_address)
+        self._wait(await self._records.get("attempts", by_address))
         own, everywhere = _key("network", login, network(address)), _key("login", login)
         await self._count(own, NETWORK)
         await self._count(everywhere, LOGIN)

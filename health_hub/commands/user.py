@@ -122,7 +122,8 @@ async def _totp(store: "Store", settings: Settings, args: argparse.Namespace) ->
     from health_hub.auth.totp import Totp
 
     account = await _account(store, args)
-    enrolment = await Totp(store, settings.base_url.removesuffix("/fhir") or f"http://{settings.host}").enrol(account, confirmed=True)
+    issuer = settings.base_url.removesuffix("/fhir") or f"http://{settings.host}"
+    enrolment = await Totp(store, issuer, store.secret).enrol(account, confirmed=True)
     return {"login": account.login, "secret": enrolment.secret.replace(" ", ""), "url": enrolment.url}
 
 

@@ -10,6 +10,7 @@ from health_hub.auth import external as module
 from health_hub.auth.external import External, expect
 from health_hub.auth.own import Own
 from health_hub.auth.signin import Next, Refused, SignedIn, SignIn
+from health_hub.settings import SettingError
 from health_hub.store.records import Conflict
 from health_hub.store.store import Store
 from tests.auth.hub import Hub, caller, hub, person, signed_in
@@ -194,6 +195,31 @@ async def test_a_link_is_made_for_who_asked_and_not_for_who_comes_back(store: St
     await e.finish(p.authorize(await e.begin(caller(), account=lan)), caller(), account=lan)
     await refused(e, p.authorize(await e.begin(caller(), account=mai)), account=mai)
     assert (await e.finish(p.authorize(await e.begin(caller())), caller(), account=mai)).account == lan
+
+
+async def test_showing_again_who_one_is_asks_the_provider_to_ask(store: Store) -> None:
+    h, s, p, e = await linked(store)
+    done = await signed_in(s)
+    account, session = done.account, done.session
+    for fresh, auth_time in ((True, None), (True, int(time.time()) - 3600), (False, int(time.time()))):
+        p.claims = {"auth_time": auth_time}
+        found = await e.finish(p.authorize(await e.begin(caller(), fresh=fresh)), caller())
+        with pytest.raises(Refused):
+            await s.step_up_external(account, session, found, caller())
+    url = await e.begin(caller(), fresh=True)
+    assert "prompt=login&max_age=0" in url
+    p.claims = {"auth_time": int(time.time())}
+    found = await e.finish(p.authorize(url), caller())
+    _, renewed = await s.step_up_external(account, session, found, caller())
+    assert renewed.amr == ("ext",)
+    mai = await person(h, s, "bs.mai", "nurse")
+    with pytest.raises(Refused):
+        await s.step_up_external(mai, (await signed_in(s, "bs.mai")).session, found, caller())
+
+
+async def test_a_provider_is_spoken_to_by_https(store: Store) -> None:
+    with pytest.raises(SettingError):
+        parts(store, external_issuer="http://id.example.vn")
 
 
 @pytest.mark.parametrize("metadata", [

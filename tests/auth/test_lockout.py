@@ -106,12 +106,27 @@ async def test_guesses_sent_at_once_do_not_go_through_together(store: Store) -> 
     assert s.passwords.hashed - before <= NETWORK.free
 
 
+async def test_a_flood_from_one_address_leaves_room_for_others(store: Store) -> None:
+    h, s = hub(store)
+    await person(h, s)
+    flood = [asyncio.create_task(s.begin(f"nguoi.{n}", "sai", caller(STRANGER))) for n in range(200)]
+    await asyncio.sleep(0)
+    assert isinstance(await s.begin("bs.lan", PASSWORD, caller(CLINIC)), SignedIn)
+    answers = await asyncio.gather(*flood, return_exceptions=True)
+    assert {a.reason for a in answers if isinstance(a, Refused)} <= {"busy", "credentials"}
+    assert not s._under_way
+
+
 async def test_one_address_at_many_logins_is_slowed_late(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     h, s = hub(store)
     await person(h, s)
     monkeypatch.setattr(lockout, "ADDRESS", Limit(12, 1, 60, 3600))
     reasons = [(await tries(s, f"nguoi.{n}", 1, STRANGER))[0] for n in range(14)]
     assert reasons == ["credentials"] * 12 + ["wait"] * 2
+    account = await h.accounts.by_login("bs.lan")
+    assert account
+    known = await s.lockout.trust(account, None)
+    assert isinstance(await s.begin("bs.lan", PASSWORD, caller(STRANGER, device=known)), SignedIn), "a browser known there does not wait"
     assert isinstance(await s.begin("bs.lan", PASSWORD, caller(CLINIC)), SignedIn)
 
 
