@@ -47,8 +47,8 @@ class Limit:
         return 0.0 if over < 0 else min(self.most, self.first * 2.0 ** min(over, 30))
 
 
-NETWORK = Limit(5, 5, 900, 3_600)  # a login from one network: 5 free, then 5 s, 10 s .. 15 minutes: 100 guesses a day
-LOGIN = Limit(20, 5, 900, 3_600)  # a login from anywhere: against guesses from many networks
+NETWORK = Limit(5, 5, 900, 21_600)  # a login from one network: 5 free, then 5 s, 10 s .. 15 minutes: 100 guesses a day
+LOGIN = Limit(20, 5, 900, 21_600)  # a login from anywhere: against guesses from many networks
 DEVICE = Limit(10, 5, 300, 3_600)  # a login in a browser that signed in to it before
 ADDRESS = Limit(200, 1, 60, 3_600)  # any login from one address: a hospital may stand behind it
 FACTOR = Limit(5, 5, 900, 86_400)  # codes: 1 in 333,000 is right; 15 minutes each is 0.03% a day
