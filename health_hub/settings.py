@@ -31,6 +31,12 @@ class Settings:
         "and no absolute reference is a local one",
     )
     auth: bool = _setting(True, "ask for access tokens; may be off on a loopback address only")
+    registration: str = _setting(
+        "token", "who may register applications themselves (RFC 7591): token (with one of `health-hub registration-token`), open or closed"
+    )
+    introspection_clients: tuple[str, ...] = _setting(
+        (), "client_ids of resource servers that may ask about every token (RFC 7662), separated by commas; others ask about their own"
+    )
     demo: bool = _setting(False, "load the demo records on the first start")
     log_level: str = _setting("info", "critical, error, warning, info or debug")
     zone: str = _setting("Asia/Ho_Chi_Minh", "time zone of dates written without one")
@@ -89,6 +95,8 @@ class Settings:
         settings = Settings(**values)
         if settings.conditional_delete not in ("single", "multiple"):
             raise SettingError(f"{PREFIX}CONDITIONAL_DELETE is single or multiple, not {settings.conditional_delete!r}")
+        if settings.registration not in ("token", "open", "closed"):
+            raise SettingError(f"{PREFIX}REGISTRATION is token, open or closed, not {settings.registration!r}")
         return settings
 
 
