@@ -5,9 +5,11 @@ import time
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import uvicorn
 
 from health_hub.auth import external as module
 from health_hub.auth.external import External, expect
+from health_hub.auth.fetch import Fetch
 from health_hub.auth.own import Own
 from health_hub.auth.signin import Next, Refused, SignedIn, SignIn
 from health_hub.settings import SettingError
@@ -231,6 +233,26 @@ async def test_metadata_that_is_not_the_providers(store: Store, metadata: dict[s
     p.metadata = metadata
     with pytest.raises(Refused):
         await e.begin(caller())
+
+
+async def test_over_real_http_by_the_one_way_out(store: Store, unused_tcp_port: int) -> None:
+    p = Provider(issuer=f"http://127.0.0.1:{unused_tcp_port}")
+    server = uvicorn.Server(uvicorn.Config(p.app, port=unused_tcp_port, log_level="error", ws="none"))
+    running = asyncio.create_task(server.serve())
+    try:
+        while not server.started:
+            await asyncio.sleep(0.01)
+        h, _ = hub(store, **{**ON, "external_issuer": p.issuer})
+        account = await person(h, SignIn(h))
+        await expect(store, h.settings, account, "019190012345")
+        p.claims = {"cccd": "019190012345"}
+        e = External(h, Fetch([f"127.0.0.1:{unused_tcp_port}"]))
+        assert (await e.finish(p.authorize(await e.begin(caller())), caller())).account == account
+        with pytest.raises(Refused):  # unless HEALTH_HUB_TRUSTED_HOSTS says so, loopback is not asked
+            await External(h, Fetch()).begin(caller())
+    finally:
+        server.should_exit = True
+        await running
 
 
 async def test_no_provider_no_sign_in(store: Store) -> None:
