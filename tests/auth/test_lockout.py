@@ -64,6 +64,28 @@ async def test_a_strangers_guesses_do_not_lock_out_the_owner(store: Store) -> No
     assert (await tries(s, "bs.mai", 6, STRANGER, device=before.device))[-1] == "wait"
 
 
+async def test_a_cookie_planted_in_the_owners_browser_is_not_trusted(store: Store) -> None:
+    h, s = hub(store)
+    account, planted = await person(h, s), "k" * 43
+    done = await signed_in(s, device=planted)
+    assert done.device != planted
+    assert not await s.lockout.trusted(account, planted)
+    assert await s.lockout.trusted(account, done.device)
+
+
+async def test_one_browser_is_trusted_by_several_accounts(store: Store) -> None:
+    h, s = hub(store)
+    lan, mai = await person(h, s), await person(h, s, "bs.mai", "nurse")
+    device = (await signed_in(s)).device
+    assert (await signed_in(s, "bs.mai", device=device)).device == device
+    assert await s.lockout.trusted(lan, device)
+    assert await s.lockout.trusted(mai, device)
+    await s.lockout.distrust(lan.id)
+    assert not await s.lockout.trusted(lan, device)
+    assert await s.lockout.trusted(mai, device)
+    assert not await s.lockout.trusted(None, device)
+
+
 async def test_a_trusted_browser_is_slowed_too(store: Store) -> None:
     h, s = hub(store)
     await person(h, s)
