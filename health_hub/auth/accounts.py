@@ -66,7 +66,8 @@ def check(account: Account) -> Account:
     if len(account.name) > NAME_MAX or not account.name.isprintable():
         raise AccountError(f"a name has at most {NAME_MAX} characters and no control characters")
     wanted = FHIR_USER.get(account.role)
-    if wanted and not account.fhir_user:
+    # Staff may be known by their facility alone; whose record a patient's or carer's account opens must be said.
+    if wanted and not account.fhir_user and not (wanted == "Practitioner" and account.organizations):
         raise AccountError(f"an account of role {account.role} is tied to a {wanted}: --fhir-user {wanted}/ID")
     if account.fhir_user:
         if not _REFERENCE.fullmatch(account.fhir_user):

@@ -5,7 +5,8 @@ written beside the account beforehand (setting external_identifier_claim); never
 
 Record kinds owned here: "external" (id SHA-256 of issuer and subject, ref "account/" + id, {"account", "issuer", "subject",
 "made"}), "external-identifier" (id SHA-256 of issuer, claim and value, ref "account/" + id, {"account"}), and "external-state"
-(id SHA-256 of `state`, 10 minutes, taken by the one answer; {"browser", "nonce", "verifier", "account"}).
+(id SHA-256 of `state`, 10 minutes, taken by the one answer; {"browser", "nonce", "verifier", "account": whose link, "fresh",
+"at": seconds since 1970}).
 """
 
 import base64
@@ -26,7 +27,7 @@ from health_hub.auth.audit import AuthEvent
 from health_hub.auth.cookies import digest, secret
 from health_hub.auth.model import Account
 from health_hub.auth.signin import Caller, Hub, Refused
-from health_hub.settings import Settings
+from health_hub.settings import SettingError, Settings
 from health_hub.store.records import Conflict, Put, Take, now
 from health_hub.store.store import Store
 
@@ -37,6 +38,7 @@ LEEWAY_SECONDS = 60  # between the provider's clock and ours
 TOKEN_MAX = 16_384  # characters of an id_token
 SUBJECT_MAX = 255  # OpenID Connect Core 2
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA", "Ed25519"]
+LOOPBACK = ("localhost", "127.0.0.1", "::1")  # for a try on one machine; reached only if HEALTH_HUB_TRUSTED_HOSTS says so
 CALLBACK = "/sign-in/external"  # our redirect URI, behind the issuer
 
 
@@ -57,11 +59,15 @@ class Fetch(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Who came back. linked: the link was made just now by who is signed in; else they sign in (SignIn.external). amr: the provider's."""
+    """Who came back. linked: the link was made just now by who is signed in; else they sign in (SignIn.external).
+
+    amr: the provider's. fresh: the provider was told to ask them anew, and says that it did.
+    """
 
     account: Account
     amr: tuple[str, ...]
     linked: bool
+    fresh: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,8 @@ class External:
         self._hub, self._fetch, self._records = hub, fetch, hub.store.records
         self._settings = hub.settings
         self._issuer = hub.settings.external_issuer
+        if self._issuer and urlsplit(self._issuer).scheme != "https" and urlsplit(self._issuer).hostname not in LOOPBACK:
+            raise SettingError("HEALTH_HUB_EXTERNAL_ISSUER begins with https://")
         self._metadata: tuple[float, dict[str, Any]] | None = None
         self._keys: tuple[float, KeySet] | None = None
 
@@ -112,8 +120,11 @@ class External:
     def redirect_uri(self) -> str:
         return self._hub.issuer + CALLBACK
 
-    async def begin(self, caller: Caller, *, account: Account | None = None) -> str:
-        """URL to send the browser to. account: who is signed in (and fresh) and wants the link. Raises Refused."""
+    async def begin(self, caller: Caller, *, account: Account | None = None, fresh: bool = False) -> str:
+        """URL to send the browser to. Raises Refused.
+
+        account: who is signed in (and fresh) and wants the link. fresh: the provider asks the person anew (SignIn.step_up_external).
+        """
         if not self.possible or not caller.browser:
             raise Refused("external")
         try:
@@ -122,12 +133,14 @@ class External:
             await self._told(caller, account, str(e))
             raise Refused("external") from None
         state, nonce, verifier = secret(), secret(), secret()
-        data = {"browser": digest(caller.browser), "nonce": nonce, "verifier": verifier, "account": account.id if account else ""}
+        data = {"browser": digest(caller.browser), "nonce": nonce, "verifier": verifier, "account": account.id if account else "",
+                "fresh": fresh, "at": int(time.time())}  # fmt: skip
         await self._records.put("external-state", digest(state), data, version=0, expires=now() + STATE_SECONDS * 1000)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
         query = urlencode({
             "response_type": "code", "client_id": self._settings.external_client_id, "redirect_uri": self.redirect_uri, "scope": "openid",
             "state": state, "nonce": nonce, "code_challenge": challenge, "code_challenge_method": "S256",
+            **({"prompt": "login", "max_age": "0"} if fresh else {}),
         })  # fmt: skip
         endpoint: str = metadata["authorization_endpoint"]
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{query}"
@@ -135,7 +148,8 @@ class External:
     async def finish(self, query: Mapping[str, str], caller: Caller, *, account: Account | None = None) -> Found:
         """What came to the redirect URI. account: who is signed in now; a link is made for them only. Raises Refused."""
         try:
-            claims, linking = await self._answered(query, caller)
+            claims, asked = await self._answered(query, caller)
+            linking = asked["account"]
             found = await self._link(claims, linking, account) if linking else await self._linked(claims)
         except _Wrong as e:
             await self._told(caller, account, str(e))
@@ -146,7 +160,9 @@ class External:
         if linking:
             await self._hub.audit(AuthEvent("account-changed", found.id, address=caller.address, detail="external sign-in linked"))
         amr = claims.get("amr")
-        return Found(found, tuple(m for m in amr[:20] if isinstance(m, str)) if isinstance(amr, list) else (), bool(linking))
+        shown = _seconds(claims.get("auth_time"))
+        fresh = asked["fresh"] and shown is not None and shown >= asked["at"] - LEEWAY_SECONDS
+        return Found(found, tuple(m for m in amr[:20] if isinstance(m, str)) if isinstance(amr, list) else (), bool(linking), fresh)
 
     async def links(self, account: Account) -> Sequence[Link]:
         found = await self._records.find("external", f"account/{account.id}")
@@ -161,8 +177,8 @@ class External:
                 gone += 1
         return gone
 
-    async def _answered(self, query: Mapping[str, str], caller: Caller) -> tuple[dict[str, Any], str]:
-        """Claims of the id_token, and the id of the account that asked for a link, or ""."""
+    async def _answered(self, query: Mapping[str, str], caller: Caller) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Claims of the id_token, and what was asked."""
         state = await self._records.take("external-state", digest(query.get("state", "")))
         if state is None:
             raise _Wrong("external: no such state, or answered before")
@@ -176,7 +192,7 @@ class External:
             raise _Wrong("external: answer of another issuer")
         if "error" in query or not query.get("code"):
             raise _Wrong("external: refused by the provider")
-        return await self._exchanged(query["code"], asked, metadata), asked["account"]
+        return await self._exchanged(query["code"], asked, metadata), asked
 
     async def _exchanged(self, code: str, asked: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": self.redirect_uri, "code_verifier": asked["verifier"]}

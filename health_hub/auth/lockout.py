@@ -6,7 +6,8 @@ the owner. A guess is counted before it is looked at: guesses sent at once do no
 exist is counted like any other, so waiting says nothing about it.
 
 Record kinds owned here: "attempts" (id SHA-256 of what is counted, {"count", "until": ms since 1970}) and "device" (id SHA-256
-of the cookie's secret and the account's id, ref "account/" + id, {"account", "since": seconds since 1970}).
+of the cookie's secret and the account's id, ref "account/" + id, {"account", "since": seconds since 1970}; with no
+account, that the cookie is one of ours).
 """
 
 import asyncio
@@ -47,8 +48,8 @@ class Limit:
         return 0.0 if over < 0 else min(self.most, self.first * 2.0 ** min(over, 30))
 
 
-NETWORK = Limit(5, 5, 900, 3_600)  # a login from one network: 5 free, then 5 s, 10 s .. 15 minutes: 100 guesses a day
-LOGIN = Limit(20, 5, 900, 3_600)  # a login from anywhere: against guesses from many networks
+NETWORK = Limit(5, 5, 900, 21_600)  # a login from one network: 5 free, then 5 s, 10 s .. 15 minutes: 100 guesses a day
+LOGIN = Limit(20, 5, 900, 21_600)  # a login from anywhere: against guesses from many networks
 DEVICE = Limit(10, 5, 300, 3_600)  # a login in a browser that signed in to it before
 ADDRESS = Limit(200, 1, 60, 3_600)  # any login from one address: a hospital may stand behind it
 FACTOR = Limit(5, 5, 900, 86_400)  # codes: 1 in 333,000 is right; 15 minutes each is 0.03% a day
@@ -91,11 +92,11 @@ class Lockout:
     async def guess(self, login: str, address: str, *, trusted: bool, device: str = "") -> Guess:
         """Count a guess at a folded login's password. trusted: `device` is a cookie this account knows. Raises Wait."""
         by_address = _key("address", _prefix(address, 32, 64))
-        self._wait(await self._records.get("attempts", by_address))
         if trusted:
             own = _key("device", login, digest(device))
             await self._count(own, DEVICE)
             return Guess(own, None, by_address)
+        self._wait(await self._records.get("attempts", by_address))
         own, everywhere = _key("network", login, network(address)), _key("login", login)
         await self._count(own, NETWORK)
         await self._count(everywhere, LOGIN)
@@ -124,17 +125,25 @@ class Lockout:
         await self._records.change([Take("attempts", key)])
 
     async def trust(self, account: Account, device: str | None) -> str:
-        """Remember that a browser signed in to an account; the value of its device cookie, the one it has where that is good."""
-        device = device if device and 40 <= len(device) <= VALUE_MAX else secret()
-        data = {"account": account.id, "since": int(time.time())}
-        expires = now() + DEVICE_SECONDS * 1000
-        await self._records.put("device", _key(device, account.id), data, expires=expires, refs=(f"account/{account.id}",))
+        """Remember that a browser signed in to an account; the value of its device cookie, the one it has where that is ours.
+
+        A value we did not make may be one that somebody planted there, and knows.
+        """
+        if not device or len(device) > VALUE_MAX or await self._records.get("device", _key(device, "")) is None:
+            device = secret()
+        expires, since = now() + DEVICE_SECONDS * 1000, int(time.time())
+        await self._records.change([
+            Put("device", _key(device, ""), {"account": "", "since": since}, expires=expires),
+            Put("device", _key(device, account.id), {"account": account.id, "since": since}, expires=expires,
+                refs=(f"account/{account.id}",)),
+        ])  # fmt: skip
         return device
 
     async def trusted(self, account: Account | None, device: str | None) -> bool:
         """Whether a browser has signed in to the account before. The work is the same where there is no account."""
         key = _key(device or "", account.id if account else "")
-        return await self._records.get("device", key) is not None and account is not None and bool(device)
+        there = await self._records.get("device", key) is not None
+        return there and account is not None and bool(device)
 
     async def distrust(self, account: str) -> None:
         """Forget all browsers of an account's id, for instance when its password was changed."""

@@ -6,6 +6,7 @@ person who has shown the first factor and not yet the second.
 
 import hmac
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -16,13 +17,13 @@ from health_hub.auth.audit import Audit, AuthEvent
 from health_hub.auth.cookies import digest
 from health_hub.auth.ids import possible
 from health_hub.auth.lockout import Lockout, Wait
-from health_hub.auth.model import Account, Session
+from health_hub.auth.model import ROLES, Account, Session
 from health_hub.auth.passkeys import PasskeyError, Passkeys
 from health_hub.auth.passwords import Busy, Passwords
 from health_hub.auth.recovery import Recovery
 from health_hub.auth.sessions import Sessions
 from health_hub.auth.totp import Enrolment, Totp
-from health_hub.settings import Settings
+from health_hub.settings import SettingError, Settings
 from health_hub.store.records import Record, now
 from health_hub.store.store import Store
 
@@ -30,6 +31,7 @@ Method = Literal["totp", "recovery", "passkey"]
 FOR_FACILITY = ("practitioner", "nurse", "operator")  # roles that act for a facility
 PASSKEY_AMR = ("pop", "user", "mfa")  # RFC 8176
 AMR = frozenset({"face", "fpt", "geo", "hwk", "iris", "kba", "mca", "mfa", "otp", "pin", "pop", "pwd", "sc", "sms", "swk", "user", "vbm"})
+AT_ONCE = 25  # passwords one address has checked at once; others wait no longer than a quarter of a second for it
 PENDING_SECONDS = 300
 LOGIN_MAX = 400  # characters as typed
 Reason = Literal["credentials", "code", "wait", "busy", "expired", "passkey", "external", "unlinked", "facility", "step-up"]
@@ -91,6 +93,17 @@ class Next:
     methods: tuple[Method, ...] = ()
 
 
+class Found(Protocol):
+    """Whom auth/external.py found. fresh: the provider asked them just now; amr: how it says it did."""
+
+    @property
+    def account(self) -> Account: ...
+    @property
+    def fresh(self) -> bool: ...
+    @property
+    def amr(self) -> tuple[str, ...]: ...
+
+
 class Facility(Protocol):
     @property
     def reference(self) -> str: ...
@@ -120,9 +133,13 @@ class SignIn:
 
     def __init__(self, hub: Hub) -> None:
         self.hub, self._records = hub, hub.store.records
+        unknown = set(hub.settings.second_factor_roles) - set(ROLES)
+        if unknown:
+            raise SettingError(f"HEALTH_HUB_SECOND_FACTOR_ROLES: no such role: {', '.join(sorted(unknown))}")
+        self._under_way: Counter[str] = Counter()  # passwords being checked, by address
         self.passwords = Passwords(hub.store)
         self.lockout = Lockout(hub.store)
-        self.totp = Totp(hub.store, hub.issuer)
+        self.totp = Totp(hub.store, hub.issuer, hub.store.secret)
         self.recovery = Recovery(hub.store, self.passwords)
         self.passkeys = Passkeys(hub.store, hub.accounts, hub.issuer)
 
@@ -191,6 +208,13 @@ class SignIn:
             raise Refused("passkey")
         return await self._renew(account, session, PASSKEY_AMR, caller)
 
+    async def step_up_external(self, account: Account, session: Session, found: Found, caller: Caller) -> tuple[str, Session]:
+        """The same by the external provider, which was told to ask the person anew (External.begin(fresh=True)). Raises Refused."""
+        if found.account.id != account.id or not found.fresh:
+            await self._refused(caller, account, "step-up by another account or an old sign-in at the provider")
+            raise Refused("external")
+        return await self._renew(account, session, ("ext", *(m for m in found.amr if m in AMR)), caller)
+
     async def check_password(self, account: Account, password: str, caller: Caller) -> None:
         """Raises Refused unless it is the account's; guesses are counted like any other."""
         await self._password(account, account.login, password, caller)
@@ -233,6 +257,9 @@ class SignIn:
 
     async def _password(self, account: Account | None, login: str, password: str, caller: Caller) -> Account:
         trusted = await self.lockout.trusted(account, caller.device)
+        if self._under_way[caller.address] >= AT_ONCE:
+            raise Refused("busy")
+        self._under_way[caller.address] += 1
         try:
             guess = await self.lockout.guess(fold(login), caller.address, trusted=trusted, device=caller.device or "")
             right = await self.passwords.verify(account, password)
@@ -241,6 +268,10 @@ class SignIn:
             raise Refused("wait", e.seconds) from None
         except Busy:
             raise Refused("busy") from None
+        finally:
+            self._under_way[caller.address] -= 1
+            if not self._under_way[caller.address]:
+                del self._under_way[caller.address]
         if account is None or not right or not account.enabled:
             await self.lockout.wrong(guess)
             await self._refused(caller, account, "no such login" if account is None else "disabled" if right else "wrong password")

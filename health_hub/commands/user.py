@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from health_hub.store.store import Store
 
 Shown = dict[str, Any] | list[dict[str, Any]]
+REVOKED_SECONDS = 86_400  # longer than any access token lives
 # No letter or digit that is mistaken for another: it is read from paper and typed.
 ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 
@@ -115,6 +116,7 @@ async def _password(store: "Store", settings: Settings, args: argparse.Namespace
     await Passwords(store).set(account, password)
     await Lockout(store).distrust(account.id)
     await Sessions(store, settings, Accounts(store)).end_all(account.id)
+    await _revoke(store, account)
     return {"login": account.login, **printed}
 
 
@@ -122,7 +124,8 @@ async def _totp(store: "Store", settings: Settings, args: argparse.Namespace) ->
     from health_hub.auth.totp import Totp
 
     account = await _account(store, args)
-    enrolment = await Totp(store, settings.base_url.removesuffix("/fhir") or f"http://{settings.host}").enrol(account, confirmed=True)
+    issuer = settings.base_url.removesuffix("/fhir") or f"http://{settings.host}"
+    enrolment = await Totp(store, issuer, store.secret).enrol(account, confirmed=True)
     return {"login": account.login, "secret": enrolment.secret.replace(" ", ""), "url": enrolment.url}
 
 
@@ -148,6 +151,7 @@ async def _disable(store: "Store", settings: Settings, args: argparse.Namespace)
     accounts = Accounts(store)
     account = await accounts.disable((await _account(store, args)).id)
     await Sessions(store, settings, accounts).end_all(account.id)
+    await _revoke(store, account)
     return {"login": account.login, "enabled": account.enabled}
 
 
@@ -177,6 +181,13 @@ async def _account(store: "Store", args: argparse.Namespace) -> Account:
     if account is None:
         raise AccountError(f"there is no account {args.login!r}")
     return account
+
+
+async def _revoke(store: "Store", account: Account) -> None:
+    """Access tokens given to it until now are refused by every running worker."""
+    from health_hub.auth.revoked import Revoked
+
+    await Revoked(store.records, REVOKED_SECONDS).add(f"account/{account.id}")
 
 
 async def _new_password(account: Account, args: argparse.Namespace) -> tuple[str, dict[str, str]]:

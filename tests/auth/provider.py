@@ -33,6 +33,7 @@ class Provider:
     signing: another key; bytes for an HMAC with them, or none where there are none.
     """
 
+    issuer: str = ISSUER
     client_id: str = "hub"
     client_secret: str = "bí mật/+ của hub"
     subject: str = "công dân 1"
@@ -52,8 +53,8 @@ class Provider:
 
     async def discovery(self) -> dict[str, Any]:
         return {
-            "issuer": ISSUER, "authorization_endpoint": f"{ISSUER}/authorize", "token_endpoint": f"{ISSUER}/token",
-            "jwks_uri": f"{ISSUER}/jwks",
+            "issuer": self.issuer, "authorization_endpoint": f"{self.issuer}/authorize", "token_endpoint": f"{self.issuer}/token",
+            "jwks_uri": f"{self.issuer}/jwks",
             "token_endpoint_auth_methods_supported": ["client_secret_basic"], **self.metadata,
         }  # fmt: skip
 
@@ -66,7 +67,7 @@ class Provider:
         assert (query["response_type"], query["client_id"], query["code_challenge_method"]) == ("code", self.client_id, "S256")
         code = secrets.token_urlsafe()
         self.codes[code] = query
-        return {"code": code, "state": query["state"], "iss": ISSUER}
+        return {"code": code, "state": query["state"], "iss": self.issuer}
 
     async def token(self, request: Request) -> JSONResponse:
         form = {k: v[0] for k, v in parse_qs((await request.body()).decode(), strict_parsing=True).items()}
@@ -78,7 +79,7 @@ class Provider:
         if asked is None or challenge != asked["code_challenge"] or form["redirect_uri"] != asked["redirect_uri"]:
             return JSONResponse({"error": "invalid_grant"}, 400)
         now = int(time.time())
-        claims = {"iss": ISSUER, "sub": self.subject, "aud": self.client_id, "exp": now + 300, "iat": now, "nonce": asked["nonce"]}
+        claims = {"iss": self.issuer, "sub": self.subject, "aud": self.client_id, "exp": now + 300, "iat": now, "nonce": asked["nonce"]}
         claims = {k: v for k, v in (claims | self.claims).items() if v is not None}
         header = {"alg": "RS256", "kid": self.key.kid} | self.header
         if isinstance(self.signing, bytes):

@@ -51,6 +51,15 @@ async def test_found_by_login_and_id(store: Store) -> None:
     assert await accounts.list(after=a.id) == []
 
 
+async def test_staff_may_be_known_by_their_facility_alone(store: Store) -> None:
+    accounts = Accounts(store)
+    with pytest.raises(AccountError, match="--fhir-user"):
+        await accounts.add("dd.thu", "nurse")
+    assert (await accounts.add("dd.thu", "nurse", organizations=("Organization/a",))).fhir_user is None
+    with pytest.raises(AccountError, match="--fhir-user"):
+        await accounts.add("bn.hung", "patient", organizations=("Organization/a",))
+
+
 @pytest.mark.parametrize(("role", "given"), [
     ("patient", {}), ("patient", {"fhir_user": "Practitioner/1"}), ("carer", {"fhir_user": "Patient/1"}),
     ("practitioner", {"fhir_user": "Practitioner/../1"}), ("nurse", {"fhir_user": "Patient/1"}), ("king", {}),

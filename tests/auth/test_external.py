@@ -5,11 +5,14 @@ import time
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import uvicorn
 
 from health_hub.auth import external as module
 from health_hub.auth.external import External, expect
+from health_hub.auth.fetch import Fetch
 from health_hub.auth.own import Own
 from health_hub.auth.signin import Next, Refused, SignedIn, SignIn
+from health_hub.settings import SettingError
 from health_hub.store.records import Conflict
 from health_hub.store.store import Store
 from tests.auth.hub import Hub, caller, hub, person, signed_in
@@ -196,6 +199,31 @@ async def test_a_link_is_made_for_who_asked_and_not_for_who_comes_back(store: St
     assert (await e.finish(p.authorize(await e.begin(caller())), caller(), account=mai)).account == lan
 
 
+async def test_showing_again_who_one_is_asks_the_provider_to_ask(store: Store) -> None:
+    h, s, p, e = await linked(store)
+    done = await signed_in(s)
+    account, session = done.account, done.session
+    for fresh, auth_time in ((True, None), (True, int(time.time()) - 3600), (False, int(time.time()))):
+        p.claims = {"auth_time": auth_time}
+        found = await e.finish(p.authorize(await e.begin(caller(), fresh=fresh)), caller())
+        with pytest.raises(Refused):
+            await s.step_up_external(account, session, found, caller())
+    url = await e.begin(caller(), fresh=True)
+    assert "prompt=login&max_age=0" in url
+    p.claims = {"auth_time": int(time.time())}
+    found = await e.finish(p.authorize(url), caller())
+    _, renewed = await s.step_up_external(account, session, found, caller())
+    assert renewed.amr == ("ext",)
+    mai = await person(h, s, "bs.mai", "nurse")
+    with pytest.raises(Refused):
+        await s.step_up_external(mai, (await signed_in(s, "bs.mai")).session, found, caller())
+
+
+async def test_a_provider_is_spoken_to_by_https(store: Store) -> None:
+    with pytest.raises(SettingError):
+        parts(store, external_issuer="http://id.example.vn")
+
+
 @pytest.mark.parametrize("metadata", [
     {"issuer": "https://id.evil.vn"}, {"issuer": None}, {"token_endpoint": "http://id.example.vn/token"}, {"jwks_uri": None},
     {"authorization_endpoint": "javascript:alert(1)"},
@@ -205,6 +233,26 @@ async def test_metadata_that_is_not_the_providers(store: Store, metadata: dict[s
     p.metadata = metadata
     with pytest.raises(Refused):
         await e.begin(caller())
+
+
+async def test_over_real_http_by_the_one_way_out(store: Store, unused_tcp_port: int) -> None:
+    p = Provider(issuer=f"http://127.0.0.1:{unused_tcp_port}")
+    server = uvicorn.Server(uvicorn.Config(p.app, port=unused_tcp_port, log_level="error", ws="none"))
+    running = asyncio.create_task(server.serve())
+    try:
+        while not server.started:
+            await asyncio.sleep(0.01)
+        h, _ = hub(store, **{**ON, "external_issuer": p.issuer})
+        account = await person(h, SignIn(h))
+        await expect(store, h.settings, account, "019190012345")
+        p.claims = {"cccd": "019190012345"}
+        e = External(h, Fetch([f"127.0.0.1:{unused_tcp_port}"]))
+        assert (await e.finish(p.authorize(await e.begin(caller())), caller())).account == account
+        with pytest.raises(Refused):  # unless HEALTH_HUB_TRUSTED_HOSTS says so, loopback is not asked
+            await External(h, Fetch()).begin(caller())
+    finally:
+        server.should_exit = True
+        await running
 
 
 async def test_no_provider_no_sign_in(store: Store) -> None:

@@ -64,6 +64,28 @@ async def test_a_strangers_guesses_do_not_lock_out_the_owner(store: Store) -> No
     assert (await tries(s, "bs.mai", 6, STRANGER, device=before.device))[-1] == "wait"
 
 
+async def test_a_cookie_planted_in_the_owners_browser_is_not_trusted(store: Store) -> None:
+    h, s = hub(store)
+    account, planted = await person(h, s), "k" * 43
+    done = await signed_in(s, device=planted)
+    assert done.device != planted
+    assert not await s.lockout.trusted(account, planted)
+    assert await s.lockout.trusted(account, done.device)
+
+
+async def test_one_browser_is_trusted_by_several_accounts(store: Store) -> None:
+    h, s = hub(store)
+    lan, mai = await person(h, s), await person(h, s, "bs.mai", "nurse")
+    device = (await signed_in(s)).device
+    assert (await signed_in(s, "bs.mai", device=device)).device == device
+    assert await s.lockout.trusted(lan, device)
+    assert await s.lockout.trusted(mai, device)
+    await s.lockout.distrust(lan.id)
+    assert not await s.lockout.trusted(lan, device)
+    assert await s.lockout.trusted(mai, device)
+    assert not await s.lockout.trusted(None, device)
+
+
 async def test_a_trusted_browser_is_slowed_too(store: Store) -> None:
     h, s = hub(store)
     await person(h, s)
@@ -106,12 +128,27 @@ async def test_guesses_sent_at_once_do_not_go_through_together(store: Store) -> 
     assert s.passwords.hashed - before <= NETWORK.free
 
 
+async def test_a_flood_from_one_address_leaves_room_for_others(store: Store) -> None:
+    h, s = hub(store)
+    await person(h, s)
+    flood = [asyncio.create_task(s.begin(f"nguoi.{n}", "sai", caller(STRANGER))) for n in range(200)]
+    await asyncio.sleep(0)
+    assert isinstance(await s.begin("bs.lan", PASSWORD, caller(CLINIC)), SignedIn)
+    answers = await asyncio.gather(*flood, return_exceptions=True)
+    assert {a.reason for a in answers if isinstance(a, Refused)} <= {"busy", "credentials"}
+    assert not s._under_way
+
+
 async def test_one_address_at_many_logins_is_slowed_late(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     h, s = hub(store)
     await person(h, s)
     monkeypatch.setattr(lockout, "ADDRESS", Limit(12, 1, 60, 3600))
     reasons = [(await tries(s, f"nguoi.{n}", 1, STRANGER))[0] for n in range(14)]
     assert reasons == ["credentials"] * 12 + ["wait"] * 2
+    account = await h.accounts.by_login("bs.lan")
+    assert account
+    known = await s.lockout.trust(account, None)
+    assert isinstance(await s.begin("bs.lan", PASSWORD, caller(STRANGER, device=known)), SignedIn), "a browser known there does not wait"
     assert isinstance(await s.begin("bs.lan", PASSWORD, caller(CLINIC)), SignedIn)
 
 
@@ -123,7 +160,7 @@ async def test_counts_are_forgotten_and_hold_no_login(store: Store, monkeypatch:
     for record in kept:
         assert "khong" not in str(record)
         assert record.expires
-        assert record.expires <= lockout.now() + 3_700_000
+        assert record.expires <= lockout.now() + 21_700_000
 
 
 async def test_a_flood_of_passwords_takes_no_more_memory_than_two(store: Store) -> None:

@@ -9,6 +9,8 @@ import pytest
 from health_hub.auth.model import Account
 from health_hub.auth.own import Own, PasswordRefused
 from health_hub.auth.signin import Next, Refused, SignedIn, SignIn
+from health_hub.auth.totp import Totp
+from health_hub.settings import SettingError
 from health_hub.store.store import Store
 from tests.auth.hub import PASSWORD, Place, caller, hub, person, signed_in
 
@@ -83,6 +85,25 @@ async def test_one_step_early_or_late_is_accepted_and_two_are_not(store: Store) 
     assert await s.totp.verify(account, totp.at(now - 25))
     assert await s.totp.verify(account, totp.at(now + 25))
     assert not await s.totp.verify(account, totp.at(now - 25)), "an older code after a newer one"
+
+
+async def test_the_secret_of_codes_lies_encrypted_and_opens_beside_its_account_only(store: Store) -> None:
+    h, s = hub(store)
+    lan, mai = await person(h, s), await person(h, s, "bs.mai", "nurse")
+    enrolment = await s.totp.enrol(lan, confirmed=True)
+    record = await store.records.get("totp", lan.id)
+    assert record
+    assert enrolment.secret.replace(" ", "") not in str(record)
+    code = pyotp.TOTP(enrolment.secret.replace(" ", "")).now()
+    await store.records.put("totp", mai.id, record.data)
+    assert not await s.totp.verify(mai, code)
+    assert not await Totp(store, h.issuer, b"another key").verify(lan, code)
+    assert await s.totp.verify(lan, code)
+
+
+def test_a_role_nobody_has_is_no_setting(store: Store) -> None:
+    with pytest.raises(SettingError, match="admin"):
+        hub(store, second_factor_roles=("admin",))
 
 
 async def test_a_pending_sign_in_belongs_to_its_browser_and_is_used_once(store: Store) -> None:

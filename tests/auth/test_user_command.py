@@ -43,6 +43,8 @@ def test_an_account_is_added_with_all_that_is_said(user: Program) -> None:
     assert [a["login"] for a in user("list")] == ["bs.lan"]
     assert user("disable", "BS.LAN") == {"login": "bs.lan", "enabled": False}
     assert user("list")[0]["enabled"] is False
+    assert user("password", "bs.lan")["login"] == "bs.lan", "a closed account's password can be changed, and stays closed"
+    assert user("list")[0]["enabled"] is False
     assert user("enable", "bs.lan")["enabled"] is True
 
 
@@ -105,4 +107,5 @@ async def test_the_secret_printed_makes_codes_that_are_accepted(store: Store, da
     with pytest.MonkeyPatch.context() as m:
         m.setattr("sys.stdin", io.StringIO(""))
         await asyncio.to_thread(program, "password", "lan")
+    assert await store.records.get("revoked", f"account/{done.account.id}")
     assert await h.sessions.of(done.cookie) is None
