@@ -19,7 +19,7 @@ from health_hub.fhir import keys
 from health_hub.fhir.outcome import FhirError, Issue
 from health_hub.fhir.search.query import Query
 from health_hub.store.guard import Guard, grant
-from health_hub.store.model import AlreadyDone, Change, Expect, ExpectationChanged, Filter, Relation, Result, Stored, Writer
+from health_hub.store.model import AlreadyDone, Change, Expect, ExpectationChanged, Filter, Recorded, Relation, Result, Stored, Writer
 from health_hub.store.postgresql import WRITERS, PostgresDatabase, unavailable
 from health_hub.store.prepare import METHOD_NAMES, METHODS, Clock, Prepared, prepare
 from health_hub.store.records import Conflict, Put, Take, apply
@@ -46,11 +46,15 @@ class Unit:
     mark: str | None
     done: "asyncio.Future[list[Result]]"
     by: Writer | None = None
-    trail: Sequence[bytes] = ()
+    trail: Recorded = ()
     relations: Sequence[Relation] = ()
     records: Sequence[Put | Take] = ()
     touches: set[tuple[int, str]] = field(default_factory=set)
     simple: bool = False  # only creates under ids of our own: nothing to look up, nothing to lock
+
+
+def _records(trail: Recorded, results: list[Result]) -> Sequence[bytes]:
+    return trail(results) if callable(trail) else trail
 
 
 def _conflict(p: Prepared, why: str, status: int, code: str) -> FhirError:
@@ -85,7 +89,7 @@ class Committer:
         mark: str | None,
         *,
         by: Writer | None = None,
-        trail: Sequence[bytes] = (),
+        trail: Recorded = (),
         relations: Sequence[Relation] = (),
         records: Sequence[Put | Take] = (),
     ) -> list[Result]:
@@ -236,7 +240,7 @@ class Committer:
                 for unit, _ in finished:
                     if unit.records:
                         await apply(t, unit.records)
-                if trail := [record for u, _ in finished for record in u.trail]:
+                if trail := [record for u, results in finished for record in _records(u.trail, results)]:
                     chain = await self._trail().append(t, chain, trail, now)
         finally:
             self.settled.end(now)
@@ -249,9 +253,12 @@ class Committer:
 
     async def _only_trail(self, group: list[Unit], chain: Chain) -> Chain:
         """What was read leaves a record, and nothing else."""
-        trail = [record for u in group for record in u.trail]
-        if trail:
-            async with self._db.autocommit() if isinstance(self._db, PostgresDatabase) and chain.n else self._db.transaction() as t:
+        trail = [record for u in group for record in _records(u.trail, [])]
+        if trail and chain.n:
+            statement, chain = self._trail().next(chain, trail, self._clock.now())
+            await self._db.at_once([statement])
+        elif trail:
+            async with self._db.transaction() as t:
                 chain = await self._trail().append(t, chain, trail, self._clock.now())
         for unit in group:
             if not unit.done.done():
@@ -356,8 +363,10 @@ class Committer:
             rid = head.rid if head else next(rids)
             owner, author = (head.owner, head.author) if head else (by.owner, by.author) if by is not None else (None, None)
             p.belongs(owner, author, now)
+            first = False
             if by is not None:
                 guard.becomes(by, p, owner, author, new=not alive)
+                first = guard.first(p)
             method = "DELETE" if deleted else change.method
             writes.append(
                 Write(
@@ -365,7 +374,7 @@ class Committer:
                     replaces=head is not None, owner=owner, author=author,
                 )
             )
-            results.append(Result(Stored(rid, change.type, p.id, version, now, deleted, method, doc), not alive and not deleted))
+            results.append(Result(Stored(rid, change.type, p.id, version, now, deleted, method, doc), not alive and not deleted, first))
         return results, writes
 
 

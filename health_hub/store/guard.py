@@ -54,7 +54,7 @@ class Guard:
             if not sees(may.on(p.type), facts, now()):
                 verb = "deleted" if change.action == "delete" else "changed"
                 raise FhirError(403, Issue("forbidden", f"{change.type}/{p.id}: this record may not be {verb} by you"))
-        elif change.method == "PUT" and not by.ids:
+        elif (change.action == "update" or change.chosen) and not by.ids:
             # R4 http.html#upsert: ids are chosen by systems only. A hidden resource answers the same.
             raise FhirError(404, Issue("not-found", f"{change.type}/{p.id}: is not known"))
         elif taken and (facts is None or not sees(by.delete.on(p.type), facts, now())):
@@ -86,6 +86,14 @@ class Guard:
         if not sees((by.create if new else by.update).on(p.type), after, now()):
             what = "created" if new else "changed so"
             raise FhirError(403, Issue("forbidden", f"{p.change.type}: this record may not be {what} by you"))
+
+
+    def first(self, p: Prepared) -> bool:
+        """Whether it makes a relationship of a party with a Patient where there was none."""
+        if p.rows is None:
+            return False
+        known = {person: facts.parties for person, facts in self.patients.items()}
+        return any(party not in known.get(person, ()) for party, person, _, _ in p.rows.relations)
 
 
 async def grant(t: Any, relations: Sequence[Relation]) -> None:

@@ -1,6 +1,6 @@
 """What goes through the two doors of the store: changes in, stored versions and hits out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -46,6 +46,7 @@ class Change:
     may_create: bool = True
     method: str = "PUT"
     blob: int | None = None  # staged content of a Binary
+    chosen: bool = False  # create: the id is the sender's choice (that of an update always is)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,11 @@ class Result:
 
     stored: Stored
     created: bool
+    first: bool = False  # it makes a facility's first treatment relationship with the patient
+
+
+# Records of the audit trail (JSON), or what makes them of the results of a commit, within its transaction.
+Recorded = Sequence[bytes] | Callable[[list[Result]], Sequence[bytes]]
 
 
 class AlreadyDone(Exception):

@@ -11,7 +11,7 @@ from health_hub.fhir.search.query import Query
 from health_hub.store.blobs import stage, sweep
 from health_hub.store.commit import Committer
 from health_hub.store.jobs import Jobs
-from health_hub.store.model import Change, Expect, Filter, Relation, Result, Writer
+from health_hub.store.model import Change, Expect, Filter, Recorded, Relation, Result, Stored, Writer
 from health_hub.store.parameters import Parameters
 from health_hub.store.postgresql import PostgresDatabase
 from health_hub.store.prepare import Clock, new_id
@@ -120,8 +120,8 @@ class Store:
         await self._committer.close()
         await self.database.close()
 
-    def view(self, filter: Filter | None = None) -> View:
-        return View(self, filter or Filter.everything())
+    def view(self, filter: Filter | None = None, observe: Callable[[Stored], None] | None = None) -> View:
+        return View(self, filter or Filter.everything(), observe)
 
     async def commit(
         self,
@@ -130,7 +130,7 @@ class Store:
         *,
         mark: str | None = None,
         by: Writer | None = None,
-        trail: Sequence[bytes] = (),
+        trail: Recorded = (),
         relations: Sequence[Relation] = (),
         records: Sequence[Put | Take] = (),
     ) -> list[Result]:

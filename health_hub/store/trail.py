@@ -60,16 +60,24 @@ class Trail:
 
     async def append(self, t: Any, chain: Chain, records: Sequence[bytes], time: int) -> Chain:
         """One row with these records (JSON), in the transaction `t`; the chain as it is once that commits."""
-        n, head, rows = chain.n, chain.head, []
-        if n == 0:
-            rows.append(await self._first(t, chain.id, time))
-            n, head = 1, rows[0][4]
-        data = b"[" + b",".join(records) + b"]"
-        hashed = self._hash(head, chain.id, n, time, data)
-        rows.append((chain.id, n, time, data, hashed))
+        if chain.n == 0:
+            first = await self._first(t, chain.id, time)
+            await t.run([(self._insert, [first])])
+            chain = Chain(chain.id, 1, first[4])
+        statement, chain = self.next(chain, records, time)
+        await t.run([statement])
+        return chain
+
+    @property
+    def _insert(self) -> str:
         m = self._m
-        await t.run([(f"INSERT INTO trail (chain, n, time, data, hash) VALUES ({m}1, {m}2, {m}3, {m}4, {m}5)", rows)])
-        return Chain(chain.id, n + 1, hashed)
+        return f"INSERT INTO trail (chain, n, time, data, hash) VALUES ({m}1, {m}2, {m}3, {m}4, {m}5)"
+
+    def next(self, chain: Chain, records: Sequence[bytes], time: int) -> tuple[tuple[str, list[Any]], Chain]:
+        """The statement that appends to a chain that has begun, and the chain after it."""
+        data = b"[" + b",".join(records) + b"]"
+        hashed = self._hash(chain.head, chain.id, chain.n, time, data)
+        return (self._insert, [(chain.id, chain.n, time, data, hashed)]), Chain(chain.id, chain.n + 1, hashed)
 
     async def _first(self, t: Any, id: int, time: int) -> tuple[int, int, int, bytes, bytes]:
         ends = await t.fetch(

@@ -1,7 +1,7 @@
 """The one door for reads: everything a request may see, it sees through a View and its filter."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -81,10 +81,10 @@ def _in_order(rows: list[Any], wanted: list[tuple[int, str]]) -> list[Any]:
 
 
 class View:
-    """Reads within one filter. Rows outside of it do not exist here."""
+    """Reads within one filter. Rows outside of it do not exist here. observe: is told of every version that is handed out."""
 
-    def __init__(self, store: Any, filter: Filter) -> None:
-        self._store, self.filter = store, filter
+    def __init__(self, store: Any, filter: Filter, observe: Callable[[Stored], None] | None = None) -> None:
+        self._store, self.filter, self._observe = store, filter, observe
         self._db: SqliteDatabase | PostgresDatabase = store.database
 
     async def _row(self, number: int, id: str) -> tuple[Any, Facts | None] | None:
@@ -107,7 +107,10 @@ class View:
 
     def _shown(self, row: Any) -> Stored:
         """The version as this view shows it: elements with a label that it has no right to are masked."""
-        return stored(row) if self.filter.labels == EVERY else self._masked(stored(row))
+        found = stored(row) if self.filter.labels == EVERY else self._masked(stored(row))
+        if self._observe is not None:
+            self._observe(found)
+        return found
 
     def _masked(self, found: Stored) -> Stored:
         if found.doc is None or MARK not in found.doc:
@@ -253,6 +256,9 @@ class View:
         page = await search.search(self._db.reader, query, self.filter, cursor, timeout=self._store.timeout)
         if self.filter.labels != EVERY:
             page.hits = [replace(h, stored=self._masked(h.stored)) for h in page.hits]
+        if self._observe is not None:
+            for hit in page.hits:
+                self._observe(hit.stored)
         if self._store.parameters.told is not None:
             why = (
                 f"the search index is being rebuilt ({self._store.parameters.told}); new search parameters may not find everything yet"
