@@ -31,6 +31,12 @@ class Settings:
         "and no absolute reference is a local one",
     )
     auth: bool = _setting(True, "ask for access tokens; may be off on a loopback address only")
+    registration: str = _setting(
+        "token", "who may register applications themselves (RFC 7591): token (with one of `health-hub registration-token`), open or closed"
+    )
+    introspection_clients: tuple[str, ...] = _setting(
+        (), "client_ids of resource servers that may ask about every token (RFC 7662), separated by commas; others ask about their own"
+    )
     demo: bool = _setting(False, "load the demo records on the first start")
     log_level: str = _setting("info", "critical, error, warning, info or debug")
     zone: str = _setting("Asia/Ho_Chi_Minh", "time zone of dates written without one")
@@ -67,6 +73,18 @@ class Settings:
     online_token_seconds: int = _setting(12 * 3_600, "seconds without use after which access of an application in use (online_access) ends")
     grant_seconds: int = _setting(365 * 86_400, "seconds after which a person must let an application in again, used or not")
     trusted_hosts: tuple[str, ...] = _setting((), "HOST:PORT that may be fetched from although they are loopback or private")
+    session_seconds: int = _setting(43_200, "seconds after which a person signs in again, whatever they do")
+    session_idle_seconds: int = _setting(3_600, "seconds without a request after which a session ends")
+    second_factor_roles: tuple[str, ...] = _setting(
+        ("administrator", "auditor"), "roles that need a second factor or a passkey to sign in, separated by commas"
+    )
+    external_issuer: str = _setting("", "issuer of an external OpenID provider people may sign in with, e.g. https://id.example.vn")
+    external_client_id: str = _setting("", "our client_id at the external provider")
+    external_client_secret: str = _setting("", "our client secret at the external provider; empty: none, PKCE alone")
+    external_name: str = _setting("", "what the external provider is called on the sign-in page")
+    external_identifier_claim: str = _setting(
+        "", "claim of the external provider's id_token that holds a verified identifier, by which accounts were linked beforehand"
+    )
 
     cors_origins: tuple[str, ...] = _setting(("*",), "origins of browser applications, separated by commas; * is any, empty is none")
 
@@ -86,6 +104,8 @@ class Settings:
         settings = Settings(**values)
         if settings.conditional_delete not in ("single", "multiple"):
             raise SettingError(f"{PREFIX}CONDITIONAL_DELETE is single or multiple, not {settings.conditional_delete!r}")
+        if settings.registration not in ("token", "open", "closed"):
+            raise SettingError(f"{PREFIX}REGISTRATION is token, open or closed, not {settings.registration!r}")
         return settings
 
 

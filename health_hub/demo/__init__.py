@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from health_hub.demo.care import care
 from health_hub.demo.people import people
 from health_hub.demo.province import facilities, staff
 from health_hub.store.model import AlreadyDone, Change
 from health_hub.store.store import Store
 
 # A new number when the records change: a database that has the old ones then gets the new.
-MARK = "demo 1"
+MARK = "demo 2"
 # v3-ActReason HTEST is HL7's own label for made-up records.
 TAG = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "HTEST", "display": "test health data"}
 
@@ -17,7 +18,8 @@ def records() -> list[dict[str, Any]]:
     """Every demo resource, each before those that refer to it."""
     places = facilities()
     doctors = staff(places)
-    made = [*places.resources, *doctors.resources, *people(places, doctors)]
+    patients = people(places, doctors)
+    made = [*places.resources, *doctors.resources, *patients, *care(places, doctors, patients)]
     return [{"resourceType": r.pop("resourceType"), "id": r.pop("id"), "meta": {"tag": [dict(TAG)]}, **r} for r in made]
 
 
