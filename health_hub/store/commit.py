@@ -361,7 +361,7 @@ class Committer:
             deleted = change.action == "delete"
             doc = None if deleted else p.document(version, text)
             rid = head.rid if head else next(rids)
-            owner, author = (head.owner, head.author) if head else (by.owner, by.author) if by is not None else (None, None)
+            owner, author = (head.owner, head.author) if head else (by.owner, by.author) if by is not None else (change.owner, None)
             p.belongs(owner, author, now)
             first = False
             if by is not None:

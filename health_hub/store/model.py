@@ -47,6 +47,7 @@ class Change:
     method: str = "PUT"
     blob: int | None = None  # staged content of a Binary
     chosen: bool = False  # create: the id is the sender's choice (that of an update always is)
+    owner: str | None = None  # of what is created by nobody in particular (a load, demo records); a Writer has its own
 
 
 @dataclass(frozen=True, slots=True)
