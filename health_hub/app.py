@@ -10,6 +10,10 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from health_hub.access.connect import Connected
+from health_hub.access.gate import Gate
+from health_hub.auth import discovery
+from health_hub.auth.authority import Authority
 from health_hub.rest import async_
 from health_hub.rest.app import ROOT
 from health_hub.rest.once import OnceApp
@@ -41,7 +45,9 @@ class _Hub:
     def __init__(self, settings: Settings, store: Store | None) -> None:
         self._settings, self._given = settings, store
         self._store = store
-        self._fhir: OnceApp | None = None if store is None else OnceApp(store, settings)
+        # A store that is given needs no opening; with a gate before it, serving begins with the server.
+        self._fhir: OnceApp | None = OnceApp(store, settings) if store is not None and not settings.auth else None
+        self._gate: Gate | None = None
         self._pages: Application | None = None
         self._loading = asyncio.Lock()
 
@@ -66,7 +72,7 @@ class _Hub:
     def _import(self) -> Application:
         from health_hub.web.pages import pages
 
-        return pages(self._ready)
+        return pages(self._ready, self._gate.authority if self._gate is not None else None)
 
     async def _ready(self) -> None:
         if self._store is None:
@@ -79,9 +85,10 @@ class _Hub:
         try:
             if self._store is None:
                 settings = self._settings
-                self._store = await Store.open(settings.db, zone=settings.zone, timeout=settings.timeout, base=settings.base_url)
-                self._fhir = OnceApp(self._store, settings)
-            self._store.parameters.start()
+                self._store = await Store.open(
+                    settings.db, zone=settings.zone, timeout=settings.timeout, base=settings.base_url, key=settings.key
+                )
+            await self._begin(self._store)
             _settle_collector()
         except Exception as e:
             log.exception("the hub cannot start")
@@ -90,10 +97,28 @@ class _Hub:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await async_.stop()
+        if self._gate is not None:
+            await self._gate.stop()
+            await self._gate.authority.stop()
         if self._given is None:
             await self._store.close()
             self._fhir = self._store = None
         await send({"type": "lifespan.shutdown.complete"})
+
+
+    async def _begin(self, store: Store) -> None:
+        """What serves, and what works behind it."""
+        if self._settings.auth:
+            authority = Authority(store, self._settings)
+            await authority.start()
+            self._gate = Gate(authority)
+            Connected(self._gate)
+            self._gate.start()
+        if self._fhir is None:
+            self._fhir = OnceApp(store, self._settings, self._gate)
+        if self._gate is not None:
+            self._fhir.fhir.hub.security |= discovery.capability_security(self._gate.authority)
+        store.parameters.start()
 
 
 def create(settings: Settings | None = None, store: Store | None = None) -> Application:

@@ -58,12 +58,21 @@ class Settings:
     graphql_depth: int = _setting(20, "deepest nesting of a GraphQL query")
     graphql_cost: int = _setting(20_000, "most resources and elements one GraphQL query may bring")
 
+    emergency_hours: float = _setting(4.0, "hours that emergency access to a record lasts")
+
     timeout: float = _setting(30.0, "seconds an interaction may take")
     timeout_long: float = _setting(300.0, "seconds a batch, a transaction, an operation or an upload may take")
     timeout_body: float = _setting(60.0, "seconds without a byte of the request body")
     async_keep: int = _setting(86_400, "seconds the answer to an asynchronous request is kept")
     async_running: int = _setting(4, "asynchronous requests one process works on at a time")
 
+    key: str = _setting("", "secret of at least 32 characters that signing keys are encrypted with; empty: one kept in the database")
+    access_token_seconds: int = _setting(300, "seconds an access token lives")
+    id_token_seconds: int = _setting(300, "seconds an id_token lives")
+    refresh_token_seconds: int = _setting(90 * 86_400, "seconds without use after which offline access ends")
+    online_token_seconds: int = _setting(12 * 3_600, "seconds without use after which access of an application in use (online_access) ends")
+    grant_seconds: int = _setting(365 * 86_400, "seconds after which a person must let an application in again, used or not")
+    trusted_hosts: tuple[str, ...] = _setting((), "HOST:PORT that may be fetched from although they are loopback or private")
     session_seconds: int = _setting(43_200, "seconds after which a person signs in again, whatever they do")
     session_idle_seconds: int = _setting(3_600, "seconds without a request after which a session ends")
     second_factor_roles: tuple[str, ...] = _setting(

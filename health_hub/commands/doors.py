@@ -7,7 +7,7 @@ import os
 import ssl
 from collections.abc import MutableMapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
 
 from health_hub.settings import SettingError, Settings
@@ -48,6 +48,21 @@ class Door(Protocol):
     async def close(self) -> None: ...
 
 
+class _Owned:
+    """The store, whose commits create for a facility."""
+
+    def __init__(self, store: Any, owner: str) -> None:
+        self._store, self._owner = store, owner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def commit(self, changes: Sequence[Any], *more: Any, **named: Any) -> Any:
+        for change in changes:
+            change.owner = self._owner
+        return await self._store.commit(changes, *more, **named)
+
+
 class Inside:
     """The same code that answers HTTP, called in this process: validation, conditional references and transactions alike."""
 
@@ -55,13 +70,14 @@ class Inside:
         self._store, self._app, self._path = store, app, path
 
     @classmethod
-    async def open(cls, settings: Settings) -> "Inside":
+    async def open(cls, settings: Settings, owner: str | None = None) -> "Inside":
+        """owner: the facility that what is loaded belongs to."""
         from health_hub.rest.app import ROOT
         from health_hub.rest.once import OnceApp
         from health_hub.store.store import Store
 
         store = await Store.open(settings.db, zone=settings.zone, timeout=settings.timeout, base=settings.base_url)
-        return cls(store, OnceApp(store, settings), ROOT)
+        return cls(store, OnceApp(store if owner is None else cast(Store, _Owned(store, owner)), settings), ROOT)
 
     async def post(self, bundle: bytes, mark: str) -> Answer:
         answer = await self._call(bundle, mark)

@@ -7,6 +7,7 @@ transaction, by the file's digest and the entry's number, so a second run goes o
 import argparse
 import asyncio
 import json
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from health_hub.commands.doors import Answer, Door, Inside, Server, Unreachable
 from health_hub.commands.sources import Item, Source, Sources, Whole
 from health_hub.settings import SettingError, Settings
 
+OWNER = re.compile(r"Organization/[A-Za-z0-9.-]{1,64}\Z")
 CHUNK = 100  # entries in one transaction; part of the marks' meaning, so a change of it starts loads anew
 TRIES = 6
 BUSY = frozenset((429, 502, 503, 504))
@@ -32,6 +34,7 @@ def add(commands: Any, shared: argparse.ArgumentParser) -> None:
     p.add_argument("--server", metavar="URL", help="base URL of a running server, e.g. http://127.0.0.1:8080/fhir, instead of --db")
     p.add_argument("--token", metavar="TOKEN", help="access token for --server")
     p.add_argument("--report", type=Path, metavar="FILE", help="what failed goes here as NDJSON, with the OperationOutcomes")
+    p.add_argument("--owner", metavar="Organization/ID", help="facility that what is loaded belongs to; default: the province")
     p.add_argument("--parallel", type=int, default=4, metavar="N", help="transactions under way at once (default 4)")
     p.set_defaults(run=run)
 
@@ -41,12 +44,16 @@ def run(args: argparse.Namespace) -> int:
         raise SettingError("--parallel is at least 1")
     if args.server and args.db:
         raise SettingError("--db and --server exclude each other")
+    if args.owner and args.server:
+        raise SettingError("--owner goes with --db; at a server, what is loaded belongs to the facility of the --token")
+    if args.owner and not OWNER.match(args.owner):
+        raise SettingError(f"--owner is Organization/ID, not {args.owner!r}")
     return asyncio.run(_run(args))
 
 
 async def _run(args: argparse.Namespace) -> int:
     with Sources(args.paths) as found:
-        door: Door = Server(args.server, token=args.token) if args.server else await Inside.open(Settings.load(db=args.db))
+        door: Door = Server(args.server, token=args.token) if args.server else await Inside.open(Settings.load(db=args.db), args.owner)
         try:
             report = await load(door, found, parallel=args.parallel)
         finally:

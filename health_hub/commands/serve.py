@@ -6,17 +6,16 @@ import ipaddress
 import os
 import signal
 import sys
+from dataclasses import replace
 from typing import Any
 
 from health_hub.settings import PREFIX, SettingError, Settings
 
 # Requests under way get this long after SIGTERM; an upload or a large transaction may take longer and is then cut.
 DRAIN_SECONDS = 30
-NOT_BUILT = """\
-Chưa khởi động: phần phân quyền (OAuth 2) chưa có trong phiên bản này, nên máy chủ không thể bảo vệ hồ sơ bệnh nhân.
-  Chỉ để chạy thử trên chính máy này: health-hub serve --no-auth
-Not started: authorization (OAuth 2) is not part of this version yet, so the server could not protect patient records.
-  To try it on this machine only: health-hub serve --no-auth"""
+NO_ADDRESS = """\
+Chưa khởi động: máy chủ nghe ở {host} cần biết địa chỉ mà người dùng thấy, ví dụ HEALTH_HUB_BASE_URL=https://hub.example.vn/fhir
+Not started: listening on {host}, the server must know the address that clients see, e.g. HEALTH_HUB_BASE_URL=https://hub.example.vn/fhir"""
 OPEN = """\
 ****************************************************************************************************
   CẢNH BÁO: máy chủ đang chạy KHÔNG KIỂM SOÁT TRUY CẬP (--no-auth).
@@ -26,9 +25,9 @@ OPEN = """\
 ****************************************************************************************************"""
 
 
-ADDRESS = """\
-  Địa chỉ / Address:  {url}/        API FHIR R4:  {url}/fhir
-  Thử / Try:          {url}/fhir/Patient?name=nguyen&_pretty=true"""
+ADDRESS = "  Địa chỉ / Address:  {url}/        API FHIR R4:  {url}/fhir"
+TRY = "\n  Thử / Try:          {url}/fhir/Patient?name=nguyen&_pretty=true"
+SIGN_INS = "  Tài khoản dùng thử / demo sign-ins (mật khẩu / password):"
 
 
 def add(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -50,13 +49,18 @@ def run(args: argparse.Namespace) -> int:
     if refusal:
         print(refusal, file=sys.stderr)
         return 2
-    print(OPEN, file=sys.stderr, flush=True)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    print(ADDRESS.format(url=f"http://{host}:{settings.port}"), file=sys.stderr, flush=True)
+    url = f"http://{host}:{settings.port}"
+    if settings.auth and not settings.base_url:
+        settings = replace(settings, base_url=f"{url}/fhir")
+    if not settings.auth:
+        print(OPEN, file=sys.stderr, flush=True)
+    print((ADDRESS if settings.auth else ADDRESS + TRY).format(url=url), file=sys.stderr, flush=True)
     if settings.demo or settings.workers > 1:
-        asyncio.run(prepare(settings))
+        for line in asyncio.run(prepare(settings)):
+            print(line, file=sys.stderr, flush=True)
     # Worker processes read their settings from the environment, as this one did.
-    for name in ("db", "host", "port", "workers", "demo", "auth", "log_level"):
+    for name in ("db", "host", "port", "workers", "base_url", "demo", "auth", "log_level"):
         value = getattr(settings, name)
         os.environ[PREFIX + name.upper()] = str(int(value)) if isinstance(value, bool) else str(value)
     return listen(settings)
@@ -64,9 +68,9 @@ def run(args: argparse.Namespace) -> int:
 
 def refuse(settings: Settings) -> str | None:
     """Why the server may not start with these settings, in both languages; None when it may."""
-    if settings.auth:
-        return NOT_BUILT
-    if not loopback(settings.host):
+    if settings.auth and not settings.base_url and not loopback(settings.host):
+        return NO_ADDRESS.format(host=settings.host)
+    if not settings.auth and not loopback(settings.host):
         return (f"--no-auth chỉ dùng được với địa chỉ loopback (127.0.0.1, ::1, localhost), không phải {settings.host}.\n"
                 f"--no-auth is allowed on a loopback address only (127.0.0.1, ::1, localhost), not on {settings.host}.")
     if settings.workers < 1:
@@ -87,16 +91,21 @@ def loopback(host: str) -> bool:
         return False
 
 
-async def prepare(settings: Settings) -> None:
-    """Before any worker starts: create or upgrade the database, and load the demo records once."""
+async def prepare(settings: Settings) -> list[str]:
+    """Before any worker starts: create or upgrade the database, and load the demo records once. What is to be printed of it."""
     from health_hub.store.store import Store
 
-    store = await Store.open(settings.db, zone=settings.zone, base=settings.base_url)
+    store = await Store.open(settings.db, zone=settings.zone, base=settings.base_url, key=settings.key)
     try:
-        if settings.demo:
-            from health_hub import demo
+        if not settings.demo:
+            return []
+        from health_hub import demo
+        from health_hub.demo.accounts import demo_accounts
 
-            await demo.load(store)
+        await demo.load(store)
+        if not settings.auth:
+            return []
+        return [SIGN_INS, *(f"    {d.role:<14} {d.login:<18} {d.password:<52} {d.note}" for d in await demo_accounts(store))]
     finally:
         await store.close()
 

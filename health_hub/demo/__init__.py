@@ -9,7 +9,7 @@ from health_hub.store.model import AlreadyDone, Change
 from health_hub.store.store import Store
 
 # A new number when the records change: a database that has the old ones then gets the new.
-MARK = "demo 2"
+MARK = "demo 3"
 # v3-ActReason HTEST is HL7's own label for made-up records.
 TAG = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "HTEST", "display": "test health data"}
 
@@ -23,11 +23,27 @@ def records() -> list[dict[str, Any]]:
     return [{"resourceType": r.pop("resourceType"), "id": r.pop("id"), "meta": {"tag": [dict(TAG)]}, **r} for r in made]
 
 
+def _owned(resources: list[dict[str, Any]]) -> list[Change]:
+    """Each of the facility that wrote it: where the encounter was, or that manages the patient. The directory is the province's."""
+    of: dict[str, str] = {}
+    changes = []
+    for r in resources:
+        name = f"{r['resourceType']}/{r['id']}"
+        subject = r.get("subject") or r.get("patient") or next((p["actor"] for p in r.get("participant", ()) if "actor" in p), {})
+        place = r.get("serviceProvider") or (r.get("managingOrganization") if r["resourceType"] in ("Patient", "EpisodeOfCare") else None)
+        visit = of.get((r.get("encounter") or {}).get("reference", ""))
+        near = (place or {}).get("reference") or visit or of.get(subject.get("reference", ""))
+        if near is not None:
+            of[name] = near
+        changes.append(Change("update", r["resourceType"], r["id"], r, owner=near))
+    return changes
+
+
 async def load(store: Store) -> int:
     """Commit them, all at once and only once a database; the number of resources, 0 when they were there."""
     if await store.marked([MARK]):
         return 0
-    changes = [Change("update", r["resourceType"], r["id"], r) for r in records()]
+    changes = _owned(records())
     try:
         await store.commit(changes, mark=MARK)
     except AlreadyDone:  # another worker was faster

@@ -11,7 +11,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from functools import lru_cache
 from typing import Any
 
+from health_hub.access.gate import Gate
+from health_hub.auth import discovery
+from health_hub.auth.model import AuthError
 from health_hub.fhir import index
+from health_hub.fhir.json import dumps
 from health_hub.fhir.outcome import FhirError, Issue
 from health_hub.rest import async_, cors
 from health_hub.rest.hub import Hub
@@ -22,6 +26,8 @@ from health_hub.settings import Settings
 from health_hub.store.store import Store
 
 ROOT = "/fhir"
+OPEN = (["metadata"], [".well-known", "smart-configuration"])  # without a token
+AUDIT = "AuditEvent"
 Scope = MutableMapping[str, Any]
 Send = Callable[[Any], Awaitable[None]]
 
@@ -35,8 +41,9 @@ log = logging.getLogger(__name__)
 class FhirApp:
     """Serves every path below /fhir. `hub` is what its interactions share."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
-        self.hub = Hub(store, settings)
+    def __init__(self, store: Store, settings: Settings, gate: Gate | None = None) -> None:
+        self.hub = Hub(store, settings, gate)
+        self._gate = gate
         self.hub.interact = self.interact
         self._settings = settings
         self._base = settings.base_url.rstrip("/")
@@ -45,14 +52,26 @@ class FhirApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = self._request(scope, receive)
+        gate = self._gate
+        if gate is not None:
+            gate.scribe.busy += 1
         try:
-            response = await self._answer(request, len(scope.get("raw_path") or b"") + len(request.query))
-        except FhirError as e:
-            response = refused(e)
-        except ClientGone:
-            return
-        except Exception as e:
-            response = self._failed(request, e)
+            try:
+                response = await self._answer(request, len(scope.get("raw_path") or b"") + len(request.query))
+            except FhirError as e:
+                response = refused(e)
+            except ClientGone:
+                return
+            except Exception as e:
+                response = self._failed(request, e)
+            if request.access is not None:
+                try:
+                    await self.hub.told(request, response)
+                except Exception as e:
+                    response = refused(e) if isinstance(e, FhirError) else self._failed(request, e)
+        finally:
+            if gate is not None:
+                gate.scribe.busy -= 1
         settings, extra = self._settings, self._extra(request)
         try:
             try:
@@ -92,6 +111,10 @@ class FhirApp:
             raise FhirError(414, Issue("too-long", why))
         if request.method == "OPTIONS":
             return cors.preflight(cors.METHODS)
+        if self._gate is not None:
+            if request.segments in OPEN and request.method in ("GET", "HEAD"):
+                return await self._in_the_open(request)
+            await self._admit(self._gate, request)
         found = route(request)
         # What cannot be answered is not begun. A Binary is served in its own type, and decides by itself.
         if request.type != "Binary" or request.method != "GET":
@@ -101,6 +124,29 @@ class FhirApp:
         if found.detach and b"prefer" in request.headers and request.prefer.respond_async:
             return await async_.start(self.hub, request, found.interaction)
         return await self._within_time(found, request)
+
+    async def _in_the_open(self, request: Request) -> Response:
+        """What anyone may read, because signing in begins with it."""
+        assert self._gate is not None
+        if request.segments == ["metadata"]:
+            return await route(request).interaction(self.hub, request)
+        body = dumps(discovery.smart(self._gate.authority))
+        return Response(200, content=body, content_type="application/json", headers=[("Cache-Control", "max-age=60")])
+
+    async def _admit(self, gate: Gate, request: Request) -> None:
+        """FhirError 401 without a good token."""
+        headers = request.headers
+        url = f"{request.base}/{'/'.join(request.segments)}"
+        try:
+            access = await gate.admit(headers.get(b"authorization"), headers.get(b"dpop"), request.method, url, request.client)
+        except AuthError as e:
+            raise _unauthorized(e) from None
+        number = headers.get(b"x-request-id")
+        if number is not None and _REQUEST_ID(number):
+            access.request_id = number.decode("ascii")
+        request.access = access
+        if AUDIT in request.segments:
+            await gate.scribe.catch_up()  # who asks for AuditEvents sees those of a moment ago
 
     async def _within_time(self, found: Route, request: Request) -> Response:
         limit = self._settings.timeout_long if found.long else self._settings.timeout
@@ -132,6 +178,15 @@ class FhirApp:
         if number is not None and _REQUEST_ID(number):
             headers.append((b"x-request-id", number))
         return headers
+
+
+def _unauthorized(error: AuthError) -> FhirError:
+    """RFC 6750 3: no error code where no token was sent; RFC 9449 7.1 names the other scheme as well."""
+    said = f', error="{error.error}", error_description="{error.description}"' if error.error else ""
+    challenges = f'Bearer realm="fhir"{said}, DPoP algs="ES256 RS256"{said}'
+    why = error.description or "an access token is needed"
+    headers = [("WWW-Authenticate", challenges), *error.headers]
+    return FhirError(error.status, Issue("login" if not error.error else "security", why), headers)
 
 
 def _joined(listed: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

@@ -40,7 +40,7 @@ async def create(hub: Hub, request: Request) -> Response:
     if await _is_resource(request):
         return await write.create(hub, request)
     change = await _upload(hub, request, Change("create", "Binary", None, method="POST"))
-    return write.created(request, (await hub.store.commit([change]))[0])
+    return write.created(request, (await hub.commit(request, [change]))[0])
 
 
 async def update(hub: Hub, request: Request) -> Response:
@@ -50,7 +50,7 @@ async def update(hub: Hub, request: Request) -> Response:
     change = Change("update", "Binary", request.id, method="PUT")
     write.expect_version(request, change)
     change = await _upload(hub, request, change)
-    return write.answer(request, (await hub.store.commit([change]))[0])
+    return write.answer(request, (await hub.commit(request, [change]))[0])
 
 
 async def _is_resource(request: Request) -> bool:

@@ -80,7 +80,7 @@ async def update(hub: Hub, request: Request) -> Response:
             if request.if_match is not None:
                 raise FhirError(412, Issue("conflict", "nothing matches, so there is no version that If-Match could mean"))
             # Something else under that id is not what was meant: 409 comes from the store.
-            change = Change("create", request.type, given, resource, method="PUT")
+            change = Change("create", request.type, given, resource, method="PUT", chosen=given is not None)
         else:
             if given is not None and given != ids[0]:
                 raise bad_request(f"the match is {request.type}/{ids[0]}, the body's id is {given!r}", "invalid", f"{request.type}.id")
@@ -117,7 +117,7 @@ async def delete(hub: Hub, request: Request) -> Response:
     limit = hub.settings.conditional_delete_max if hub.settings.conditional_delete == "multiple" else 1
 
     async def attempt() -> Response:
-        ids = (await hub.view(request).find([query], limit + 1))[0]
+        ids = (await hub.view(request, "s").find([query], limit + 1))[0]
         if len(ids) > limit:
             raise several(request.type, ids) if limit == 1 else _too_many(limit)
         if not ids:
@@ -126,8 +126,8 @@ async def delete(hub: Hub, request: Request) -> Response:
         if len(ids) == 1:
             write.expect_version(request, changes[0])
         # Every deletion is of a version that matched; several at once are expected to be the same set.
-        expects = [Expect(query, tuple(ids), hub.view(request).filter)] if len(ids) == 1 else []
-        results = await hub.store.commit(changes, expects)
+        expects = [Expect(query, tuple(ids), hub.view(request, "s").filter)] if len(ids) == 1 else []
+        results = await hub.commit(request, changes, expects)
         return write.deleted(results[0]) if len(results) == 1 else Response(204, written=True)
 
     return await _settled(attempt)
@@ -143,7 +143,7 @@ def _too_many(limit: int) -> FhirError:
 
 
 async def _ids(hub: Hub, request: Request, query: Query) -> list[str]:
-    ids: list[str] = (await hub.view(request).find([query], 2))[0]
+    ids: list[str] = (await hub.view(request, "s").find([query], 2))[0]
     if len(ids) > 1:
         raise several(request.type, ids)
     return ids
@@ -159,7 +159,7 @@ async def _stored(hub: Hub, request: Request, id: str) -> Stored:
 
 
 async def _commit(hub: Hub, request: Request, change: Change, query: Query, ids: list[str]) -> Result:
-    results: list[Result] = await hub.store.commit([change], [Expect(query, tuple(ids), hub.view(request).filter)])
+    results: list[Result] = await hub.commit(request, [change], [Expect(query, tuple(ids), hub.view(request, "s").filter)])
     return results[0]
 
 

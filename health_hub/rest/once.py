@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from contextvars import ContextVar
 from typing import Any, cast
 
+from health_hub.access.gate import Gate
 from health_hub.fhir.outcome import FhirError, Issue
 from health_hub.rest.app import FhirApp
 from health_hub.settings import Settings
-from health_hub.store.model import AlreadyDone, Change, Expect, Result
+from health_hub.store.model import AlreadyDone, Change, Expect, Result, Writer
 from health_hub.store.store import Store
 
 HEADER = b"idempotency-key"
@@ -39,12 +40,16 @@ class _Once:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def commit(self, changes: Sequence[Change], expects: Sequence[Expect] = (), *, mark: str | None = None) -> list[Result]:
+    async def commit(
+        self, changes: Sequence[Change], expects: Sequence[Expect] = (), *, mark: str | None = None, by: Writer | None = None, **more: Any
+    ) -> list[Result]:
         key = _key.get()
-        if key is None or mark is not None:
-            return await self._store.commit(changes, expects, mark=mark)
+        if key is None or mark is not None or not changes:
+            return await self._store.commit(changes, expects, mark=mark, by=by, **more)
         try:
-            return await self._store.commit(changes, expects, mark=mark_of(key))
+            # Another's key is another key: nobody learns by it what somebody else has sent.
+            own = mark_of(key) if by is None else mark_of(f"{by.author} {key}")
+            return await self._store.commit(changes, expects, mark=own, by=by, **more)
         except AlreadyDone:
             why = "a request with this Idempotency-Key was carried out before"
             raise FhirError(409, Issue("duplicate", why), [(REPLAYED, "true")]) from None
@@ -53,8 +58,8 @@ class _Once:
 class OnceApp:
     """FhirApp, and keys."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
-        self.fhir = FhirApp(cast(Store, _Once(store)), settings)
+    def __init__(self, store: Store, settings: Settings, gate: Gate | None = None) -> None:
+        self.fhir = FhirApp(cast(Store, _Once(store)), settings, gate)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         for name, value in scope["headers"]:

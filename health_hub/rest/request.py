@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
+from health_hub.access.gate import Access
 from health_hub.fhir.json import loads
 from health_hub.fhir.outcome import FhirError, Issue, bad_request
 from health_hub.fhir.xml import from_xml
@@ -25,12 +26,13 @@ LARGE = 1 << 20
 class Request:
     """`segments` is the path below [base]; routing fills `type`, `id` and `version` from it.
 
+    `access` is who sends it and what they may; None where nobody is asked (`--no-auth`).
     `await request.resource()` is the parsed body whether it came over HTTP or was given by hand.
     """
 
     __slots__ = (
-        "_body", "_format", "_pairs", "_receive", "_resource", "base", "client", "content_limit", "formed", "headers", "id", "idle",
-        "method", "query", "segments", "type", "version",
+        "_body", "_format", "_pairs", "_receive", "_resource", "access", "base", "batch", "client", "content_limit", "formed", "headers",
+        "id", "idle", "method", "query", "segments", "type", "version",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +54,8 @@ class Request:
         self.headers: dict[bytes, bytes] = {} if headers is None else headers
         self.base = base
         self.client = client
+        self.access: Access | None = None
+        self.batch = False  # a Bundle whose entries stand alone
         self.content_limit = content_limit
         self.idle = idle
         self.type = ""
@@ -75,6 +79,7 @@ class Request:
         resource: Any = None,
         body: bytes | None = None,
         client: str | None = None,
+        access: Access | None = None,
     ) -> "Request":
         """A request by hand, as a Bundle entry asks for it: `url` relative to [base] or absolute below it.
 
@@ -85,6 +90,7 @@ class Request:
         path, _, query = url.partition("?")
         known = {name.lower().encode(): value.encode("utf-8", "surrogateescape") for name, value in (headers or {}).items()}
         request = cls(method.upper(), segments_of(unquote(path)), query.encode(), known, base=base, client=client)
+        request.access = access
         request._body = b"" if body is None else body
         if resource is not None:
             request._resource = resource

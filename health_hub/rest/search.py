@@ -55,7 +55,7 @@ async def _search(hub: Hub, request: Request, types: tuple[str, ...], path: str,
     # Bound to what was understood: the links hold that, and reading them again understands the same.
     bound = page.context(path, query.understood)
     place = page.FIRST if token is None else page.unseal(hub.store.secret, bound, token)
-    view = hub.view(request)
+    view = hub.view(request, "s")
     text = _query_of(query, pairs)
     updated = hub.now()
     if query.summary == "count" or query.count == 0:

@@ -22,7 +22,7 @@ async def create(hub: Hub, request: Request) -> Response:
     resource = await incoming(request)
     resource.pop("id", None)  # R4 http.html#create: an id sent along is ignored
     await checked(request, resource)
-    result = (await hub.store.commit([Change("create", request.type, None, resource, method="POST")]))[0]
+    result = (await hub.commit(request, [Change("create", request.type, None, resource, method="POST")]))[0]
     return created(request, result)
 
 
@@ -34,7 +34,7 @@ async def update(hub: Hub, request: Request) -> Response:
     await checked(request, resource)
     change = Change("update", request.type, request.id, resource, method="PUT")
     expect_version(request, change)
-    return answer(request, (await hub.store.commit([change]))[0])
+    return answer(request, (await hub.commit(request, [change]))[0])
 
 
 async def delete(hub: Hub, request: Request) -> Response:
@@ -42,7 +42,7 @@ async def delete(hub: Hub, request: Request) -> Response:
     must_be_id(request)
     change = Change("delete", request.type, request.id, method="DELETE")
     expect_version(request, change)
-    return deleted((await hub.store.commit([change]))[0])
+    return deleted((await hub.commit(request, [change]))[0])
 
 
 async def patch(hub: Hub, request: Request) -> Response:
@@ -56,7 +56,7 @@ async def patch(hub: Hub, request: Request) -> Response:
             raise gone(stored)
         change = await patch_of(hub, request, stored)
         try:
-            return answer(request, (await hub.store.commit([change]))[0])
+            return answer(request, (await hub.commit(request, [change]))[0])
         except FhirError as e:
             if e.status != 412 or b"if-match" in request.headers or turn == TURNS - 1:
                 raise

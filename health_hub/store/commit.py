@@ -18,15 +18,19 @@ from fhir_profiles.tables import type_name
 from health_hub.fhir import keys
 from health_hub.fhir.outcome import FhirError, Issue
 from health_hub.fhir.search.query import Query
-from health_hub.store.model import AlreadyDone, Change, Expect, ExpectationChanged, Filter, Result, Stored
+from health_hub.store.guard import Guard, grant
+from health_hub.store.model import AlreadyDone, Change, Expect, ExpectationChanged, Filter, Recorded, Relation, Result, Stored, Writer
 from health_hub.store.postgresql import WRITERS, PostgresDatabase, unavailable
 from health_hub.store.prepare import METHOD_NAMES, METHODS, Clock, Prepared, prepare
+from health_hub.store.records import Conflict, Put, Take, apply
 from health_hub.store.settled import Settled
 from health_hub.store.sqlite import SqliteDatabase
+from health_hub.store.trail import Chain, Trail, new_chain
 from health_hub.store.write import Head, Transaction, Write, heads, write
 
 LONG = 50  # changes from which on a transaction takes a while to be written down
 GROUP = 300  # changes in one shared transaction
+UNITS = 1000  # commits in one shared transaction
 ALONE = 100  # a commit of more changes than this shares with nobody
 TRIES = 5
 Find = Callable[[Any, Sequence[Query], Filter], Awaitable[list[list[str]]]]
@@ -41,8 +45,16 @@ class Unit:
     expects: Sequence[Expect]
     mark: str | None
     done: "asyncio.Future[list[Result]]"
+    by: Writer | None = None
+    trail: Recorded = ()
+    relations: Sequence[Relation] = ()
+    records: Sequence[Put | Take] = ()
     touches: set[tuple[int, str]] = field(default_factory=set)
     simple: bool = False  # only creates under ids of our own: nothing to look up, nothing to lock
+
+
+def _records(trail: Recorded, results: list[Result]) -> Sequence[bytes]:
+    return trail(results) if callable(trail) else trail
 
 
 def _conflict(p: Prepared, why: str, status: int, code: str) -> FhirError:
@@ -57,8 +69,9 @@ def _lock(expect: Expect) -> int:
 class Committer:
     """Queues units and writes them in groups, as many at a time as there are writing connections."""
 
-    def __init__(self, database: SqliteDatabase | PostgresDatabase, clock: Clock, find: Find) -> None:
-        self._db, self._clock, self._find = database, clock, find
+    def __init__(self, database: SqliteDatabase | PostgresDatabase, clock: Clock, find: Find, trail: Callable[[], Trail]) -> None:
+        self._db, self._clock, self._find, self._trail = database, clock, find, trail
+        self._chains: list[Chain] = []
         self._queue: deque[Unit] = deque()
         self._writing: set[tuple[int, str]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -69,16 +82,29 @@ class Committer:
         self.settled = Settled(database, clock)
         self.listeners: list[Callable[[list[Result]], None]] = []
 
-    async def commit(self, changes: Sequence[Change], expects: Sequence[Expect], mark: str | None) -> list[Result]:
+    async def commit(
+        self,
+        changes: Sequence[Change],
+        expects: Sequence[Expect],
+        mark: str | None,
+        *,
+        by: Writer | None = None,
+        trail: Recorded = (),
+        relations: Sequence[Relation] = (),
+        records: Sequence[Put | Take] = (),
+    ) -> list[Result]:
         prepared = []
         for n, change in enumerate(changes):
             prepared.append(prepare(change))
             if n % 100 == 99:
                 await asyncio.sleep(0)  # others are served while a large transaction is indexed
-        unit = Unit(prepared, expects, mark, asyncio.get_running_loop().create_future())
-        unit.simple = not expects and mark is None and all(c.action == "create" and c.id is None for c in changes)
-        if not unit.simple:
+        unit = Unit(prepared, expects, mark, asyncio.get_running_loop().create_future(), by, trail, relations, records)
+        unit.simple = not (expects or mark is not None or by or trail or relations or records) and all(
+            c.action == "create" and c.id is None for c in changes
+        )
+        if not unit.simple and (changes or expects or records):
             unit.touches = {(p.type, p.id) for p in prepared} | {(0, str(_lock(e))) for e in expects}
+            unit.touches |= {(-1, f"{r.kind} {r.id}") for r in records}
         self._queue.append(unit)
         self._start()
         return await unit.done
@@ -104,7 +130,7 @@ class Committer:
         while self._queue:
             unit = self._queue.popleft()
             n = len(unit.prepared)
-            fits = not group or (size + n <= GROUP and n <= ALONE and size <= ALONE * 2)
+            fits = not group or (size + n <= GROUP and n <= ALONE and size <= ALONE * 2 and len(group) < UNITS)
             if not fits or (unit.touches and not blocked.isdisjoint(unit.touches)):
                 later.append(unit)
                 blocked |= unit.touches
@@ -119,32 +145,36 @@ class Committer:
         return group
 
     async def _drain(self) -> None:
+        chain = self._chains.pop() if self._chains else new_chain()
         try:
             while group := self._take():
                 touched = set(itertools.chain.from_iterable(u.touches for u in group))
                 self._writing |= touched
                 try:
-                    await self._write_group(group)
+                    chain = await self._write_group(group, chain)
                 finally:
                     self._writing -= touched
         finally:
             self._running -= 1
+            self._chains.append(chain)
 
-    async def _write_group(self, group: list[Unit]) -> None:
+    async def _write_group(self, group: list[Unit], chain: Chain) -> Chain:
+        """The chain of the trail as it is afterwards."""
         try:
-            await self._attempt(group)
+            return await self._attempt(group, chain)
         except FhirError as e:
             self._fail(group, e)  # the database is away: whether it committed cannot be known
+            return new_chain()
         except Exception:
             # Nothing was committed. What one of them cannot have must not be refused to the others.
             for unit in group:
-                await self._write_alone(unit)
+                chain = await self._write_alone(unit, chain)
+            return chain
 
-    async def _write_alone(self, unit: Unit) -> None:
+    async def _write_alone(self, unit: Unit, chain: Chain) -> Chain:
         for n in range(TRIES):
             try:
-                await self._attempt([unit])
-                return
+                return await self._attempt([unit], chain)
             except RETRY as e:
                 if n == TRIES - 1:
                     self._fail(
@@ -153,7 +183,8 @@ class Committer:
                     )
             except Exception as e:
                 self._fail([unit], e)
-                return
+                return chain if isinstance(e, Conflict) else new_chain()
+        return chain
 
     def _fail(self, group: list[Unit], error: Exception) -> None:
         if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
@@ -162,9 +193,11 @@ class Committer:
             if not unit.done.done():
                 unit.done.set_exception(error)
 
-    async def _attempt(self, group: list[Unit]) -> None:
+    async def _attempt(self, group: list[Unit], chain: Chain) -> Chain:
         """One database transaction for the group; units that fail their preconditions leave it before anything is written."""
         group = [u for u in group if not u.done.done()]
+        if not any(u.prepared or u.expects or u.mark or u.relations or u.records for u in group):
+            return await self._only_trail(group, chain)
         if all(u.simple for u in group) and isinstance(self._db, PostgresDatabase):
             scope: Any = self._db.autocommit()
         else:
@@ -174,11 +207,13 @@ class Committer:
         try:
             async with scope as t:
                 known: dict[tuple[int, str], Head] = {}
+                guard = Guard()
                 if not all(u.simple for u in group):
                     group = await self._expectations(t, group)
-                    wanted = sorted({touch for u in group for touch in u.touches if touch[0]})
+                    wanted = sorted({touch for u in group for touch in u.touches if touch[0] > 0})
                     if wanted:
                         known = await heads(t, wanted)
+                    guard = await Guard.of(t, [(u.by, u.prepared) for u in group if u.by is not None])
                 size = sum(len(u.prepared) for u in group)
                 rids = await self._rids(t, size)
                 if size > LONG and t.dialect == "postgresql":
@@ -189,7 +224,7 @@ class Committer:
                 writes: list[Write] = []
                 for unit in group:
                     try:
-                        results, new = self._decide(unit, known, rids, now, text)
+                        results, new = self._decide(unit, known, guard, rids, now, text)
                     except FhirError as e:
                         unit.done.set_exception(e)
                         continue
@@ -200,6 +235,13 @@ class Committer:
                 marks = [(u.mark,) for u, _ in finished if u.mark]
                 if marks:
                     await t.run([(f"INSERT INTO mark (name) VALUES ({'?1' if t.dialect == 'sqlite' else '$1'})", marks)])
+                if relations := [r for u, _ in finished for r in u.relations]:
+                    await grant(t, relations)
+                for unit, _ in finished:
+                    if unit.records:
+                        await apply(t, unit.records)
+                if trail := [record for u, results in finished for record in _records(u.trail, results)]:
+                    chain = await self._trail().append(t, chain, trail, now)
         finally:
             self.settled.end(now)
         for unit, results in finished:
@@ -207,6 +249,21 @@ class Committer:
                 unit.done.set_result(results)
             for listener in self.listeners:
                 listener(results)
+        return chain
+
+    async def _only_trail(self, group: list[Unit], chain: Chain) -> Chain:
+        """What was read leaves a record, and nothing else."""
+        trail = [record for u in group for record in _records(u.trail, [])]
+        if trail and chain.n:
+            statement, chain = self._trail().next(chain, trail, self._clock.now())
+            await self._db.at_once([statement])
+        elif trail:
+            async with self._db.transaction() as t:
+                chain = await self._trail().append(t, chain, trail, self._clock.now())
+        for unit in group:
+            if not unit.done.done():
+                unit.done.set_result([])
+        return chain
 
     async def _expectations(self, t: Transaction, group: list[Unit]) -> list[Unit]:
         """Locks what conditional interactions ask about, asks again, and keeps the units whose answers still hold."""
@@ -271,10 +328,18 @@ class Committer:
             self._block = (at, end)
         return itertools.chain.from_iterable(out)
 
-    def _decide(self, unit: Unit, known: dict[tuple[int, str], Head], rids: Any, now: int, text: str) -> tuple[list[Result], list[Write]]:
+    def _decide(
+        self, unit: Unit, known: dict[tuple[int, str], Head], guard: Guard, rids: Any, now: int, text: str
+    ) -> tuple[list[Result], list[Write]]:
         results, writes = [], []
+        by = unit.by
+        own = frozenset(p.self for p in unit.prepared if p.change.action != "delete") if by is not None else frozenset()
         for p in unit.prepared:
             change, head = p.change, known.get((p.type, p.id))
+            hidden = by is not None and head is not None and guard.hidden(by, p)
+            taken = head is not None
+            if hidden:
+                head = None  # as if it were not there
             alive = head is not None and not head.deleted
             if change.if_version is not None:
                 current = head.version if head is not None and not head.deleted else 0
@@ -290,15 +355,26 @@ class Committer:
                 raise _conflict(p, "exists already", 409, "duplicate")
             elif change.action == "update" and not alive and not change.may_create:
                 raise _conflict(p, "is not known", 404, "not-found")
+            if by is not None:
+                guard.allow(by, p, alive=alive, taken=taken, own=own)
             version = head.version + 1 if head else 1
             deleted = change.action == "delete"
             doc = None if deleted else p.document(version, text)
             rid = head.rid if head else next(rids)
+            owner, author = (head.owner, head.author) if head else (by.owner, by.author) if by is not None else (change.owner, None)
+            p.belongs(owner, author, now)
+            first = False
+            if by is not None:
+                guard.becomes(by, p, owner, author, new=not alive)
+                first = guard.first(p)
             method = "DELETE" if deleted else change.method
             writes.append(
-                Write(rid, p.type, p.id, version, now, deleted, METHODS[method], p.self, change.blob, doc, p.rows, head is not None)
+                Write(
+                    rid, p.type, p.id, version, now, deleted, METHODS[method], p.self, change.blob, doc, p.rows,
+                    replaces=head is not None, owner=owner, author=author,
+                )
             )
-            results.append(Result(Stored(rid, change.type, p.id, version, now, deleted, method, doc), not alive and not deleted))
+            results.append(Result(Stored(rid, change.type, p.id, version, now, deleted, method, doc), not alive and not deleted, first))
         return results, writes
 
 

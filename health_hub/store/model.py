@@ -1,11 +1,13 @@
 """What goes through the two doors of the store: changes in, stored versions and hits out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from health_hub.fhir.labels import EVERY
 from health_hub.fhir.outcome import Issue
 from health_hub.fhir.search.query import Query
+from health_hub.store.condition import EVERYTHING, All, Any_, Condition, Decided, Not_, Related, any_
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Change:
     may_create: bool = True
     method: str = "PUT"
     blob: int | None = None  # staged content of a Binary
+    chosen: bool = False  # create: the id is the sender's choice (that of an update always is)
+    owner: str | None = None  # of what is created by nobody in particular (a load, demo records); a Writer has its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,11 @@ class Result:
 
     stored: Stored
     created: bool
+    first: bool = False  # it makes a facility's first treatment relationship with the patient
+
+
+# Records of the audit trail (JSON), or what makes them of the results of a commit, within its transaction.
+Recorded = Sequence[bytes] | Callable[[list[Result]], Sequence[bytes]]
 
 
 class AlreadyDone(Exception):
@@ -72,14 +81,91 @@ class ExpectationChanged(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
-    """What a View shows. `keys_any`: None shows all, else rows that carry at least one of these keys."""
+class Grant:
+    """Rows of these types (numbers) that meet a condition."""
 
-    keys_any: tuple[int, ...] | None = None
+    types: frozenset[int]
+    where: Condition
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Filter:
+    """What a View shows. `grants`: None shows all, else what any of them is for.
+
+    labels: bits of the sensitive labels whose elements are shown; others are masked (fhir/masking.py). Compared by identity: who
+    makes one keeps it.
+    """
+
+    grants: tuple[Grant, ...] | None = None
+    labels: int = EVERY
+    _known: dict[int, Condition] = field(default_factory=dict, repr=False)
+    _needs: dict[int, bool] = field(default_factory=dict, repr=False)
 
     @staticmethod
     def everything() -> "Filter":
-        return Filter()
+        return _EVERYTHING
+
+    def on(self, type: int) -> Condition:
+        """What a row of one type must meet."""
+        found = self._known.get(type)
+        if found is None:
+            found = EVERYTHING if self.grants is None else any_([g.where for g in self.grants if type in g.types])
+            self._known[type] = found
+        return found
+
+
+    def asks_elsewhere(self, type: int) -> bool:
+        """Whether relationships or Consents decide on rows of a type."""
+        found = self._needs.get(type)
+        if found is None:
+            found = self._needs[type] = bool(Filter((Grant(frozenset((type,)), self.on(type)),)).elsewhere())
+        return found
+
+    def elsewhere(self) -> tuple[Condition, ...]:
+        """The conditions in it that ask other rows: relationships and Consents."""
+        found: dict[Condition, None] = {}
+        stack = [g.where for g in self.grants or ()]
+        while stack:
+            match stack.pop():
+                case All(parts=parts) | Any_(parts=parts):
+                    stack += parts
+                case Not_(part=part):
+                    stack.append(part)
+                case Related() | Decided() as asks:
+                    found[asks] = None
+        return tuple(found)
+
+
+_EVERYTHING = Filter()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Writer:
+    """Who commits, where not everybody may write everything.
+
+    filter: what they see; what they do not see does not exist for them. create, update, delete: what they may do, by what the
+    row says before (update, delete) and after it (create, update). persons: the Patients they may write about, as a condition
+    on a Patient's row. owner, author: what is noted of what they create. ids: they may choose ids.
+    """
+
+    filter: Filter
+    create: Filter
+    update: Filter
+    delete: Filter
+    persons: Condition
+    owner: str | None = None
+    author: str | None = None
+    ids: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A treatment relationship that is granted and made by no resource: emergency access. `keys.reference`s, ms."""
+
+    party: int
+    person: int
+    since: int
+    until: int
 
 
 @dataclass(frozen=True, slots=True)

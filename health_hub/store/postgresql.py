@@ -106,6 +106,11 @@ class PostgresDatabase:
         except LOST as e:
             raise unavailable(e) from e
 
+    async def at_once(self, statements: Sequence[tuple[str, Sequence[Sequence[Any]]]]) -> None:
+        """A few statements in a transaction of their own; one alone is its own transaction."""
+        async with self.autocommit() if len(statements) == 1 else self.transaction() as t:
+            await t.run(statements)
+
     async def execute(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """One statement for each row, in a transaction of its own."""
         async with self.transaction() as t:

@@ -5,13 +5,16 @@ import secrets
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from fhir_profiles.tables import type_number
-from health_hub.fhir import index, keys
+from health_hub.fhir import consent, index, keys, relations
 from health_hub.fhir.index.definition import definition
 from health_hub.fhir.json import dumps
+from health_hub.fhir.masking import MARK, redacted
 from health_hub.fhir.outcome import FhirError, Issue
+from health_hub.store.access import owner_key, person_key
 from health_hub.store.model import Change
 
 METHODS = {"POST": 1, "PUT": 2, "DELETE": 3, "PATCH": 4}
@@ -65,6 +68,12 @@ class Prepared:
     tail: bytes
     rows: index.Rows | None
 
+    def belongs(self, owner: str | None, author: str | None, now: int) -> None:
+        """Adds to the rows what follows from whose the resource is: its owner's key, relationships, a Consent's rules."""
+        if self.rows is None or self.change.resource is None:
+            return
+        belonging(self.change.type, self.change.resource, self.rows, owner, author, now)
+
     def document(self, version: int, updated: str) -> bytes:
         return b'{"resourceType":"%b","id":"%b","meta":{"versionId":"%d","lastUpdated":"%b"%b}%b}' % (
             self.change.type.encode(),
@@ -101,4 +110,22 @@ def prepare(change: Change) -> Prepared:
     body = {k: v for k, v in resource.items() if k not in ("resourceType", "id", "meta")}
     if resource.get("id") != id:
         resource = {**resource, "id": id}
-    return Prepared(change, number, id, self, _inner(rest), _inner(body), index.extract(resource))
+    tail = _inner(body)
+    return Prepared(change, number, id, self, _inner(rest), tail, rows_of(resource, tail))
+
+
+def rows_of(resource: dict[str, Any], doc: bytes) -> index.Rows:
+    """Extraction; elements with a sensitive label of their own are not searchable."""
+    return index.extract(redacted(resource, 0) if MARK in doc else resource)
+
+
+def belonging(type: str, resource: dict[str, Any], rows: index.Rows, owner: str | None, author: str | None, now: int) -> None:
+    """What access derives from a resource and whose it is, into its rows."""
+    rows.keys = sorted({*rows.keys, owner_key(type, owner), *(person_key(type, p) for p in rows.persons)})
+    if type in relations.TYPES:
+        rows.relations = relations.relations(resource, rows.persons, owner, author, now, index.zone())
+    elif type == "Consent":
+        found = consent.compiled(resource, index.zone())
+        if found is not None:
+            rows.relations = [(actor, found.patient, max(since, found.since), until) for actor, since, until in found.grants]
+            rows.consents = [(found.patient, found.since, found.until, found.kind, found.rules)]

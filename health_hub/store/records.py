@@ -104,8 +104,7 @@ class Records:
     async def change(self, changes: Sequence[Put | Take]) -> None:
         """All of them or none, durable on return. Raises Conflict."""
         async with self._db.transaction() as t:
-            for change in changes:
-                await self._take(t, change) if isinstance(change, Take) else await self._put(t, change)
+            await apply(t, changes)
 
     async def put(self, kind: str, id: str, data: dict[str, Any], **more: Any) -> None:
         """One Put; `more` as its fields."""
@@ -130,42 +129,54 @@ class Records:
             await t.run([(self._sql(f"DELETE FROM record_ref WHERE (kind, id) IN ({inner})"), [(until,)])])
             await t.run([(self._sql("DELETE FROM record WHERE expires <= $1"), [(until,)])])
 
-    async def _put(self, t: Any, put: Put) -> None:
-        data = json.dumps(put.data, ensure_ascii=False, separators=(",", ":"))
-        if put.version is None:
-            where = ""
-        elif put.version == 0:
-            where = " WHERE record.expires <= $5"
-        else:
-            where = " WHERE record.version = $6 AND (record.expires IS NULL OR record.expires > $5)"
-        args: list[Any] = [put.kind, put.id, put.expires, data]
-        insert = f"INSERT INTO record ({_COLUMNS}) VALUES ($1, $2, 1, $3, $4)"
-        if put.version:
-            args += [now(), put.version]
-            text = f"UPDATE record SET version = version + 1, expires = $3, data = $4{where} AND kind = $1 AND id = $2 RETURNING version"
-        else:
-            if where:
-                args.append(now())
-            text = (
-                f"{insert} ON CONFLICT (kind, id) DO UPDATE SET version = record.version + 1, expires = excluded.expires, "
-                f"data = excluded.data{where} RETURNING version"
-            )
-        if not await t.fetch(self._sql(text), args):
-            raise Conflict(f"{put.kind} {put.id}")
-        await t.run([(self._sql("DELETE FROM record_ref WHERE kind = $1 AND id = $2"), [(put.kind, put.id)])])
-        if put.refs:
-            rows = [(ref, put.kind, put.id) for ref in dict.fromkeys(put.refs)]
-            await t.run([(self._sql("INSERT INTO record_ref (ref, kind, id) VALUES ($1, $2, $3)"), rows)])
 
-    async def _take(self, t: Any, take: Take) -> None:
-        args: list[Any] = [take.kind, take.id]
-        text = "DELETE FROM record WHERE kind = $1 AND id = $2"
-        if take.must:
+async def apply(t: Any, changes: Sequence[Put | Take]) -> None:
+    """In a transaction under way: all of them, or Conflict."""
+    for one in changes:
+        await _take(t, one) if isinstance(one, Take) else await _put(t, one)
+
+
+def _dialect(text: str, t: Any) -> str:
+    return text.replace("$", "?") if t.dialect == "sqlite" else text
+
+
+async def _put(t: Any, put: Put) -> None:
+    data = json.dumps(put.data, ensure_ascii=False, separators=(",", ":"))
+    if put.version is None:
+        where = ""
+    elif put.version == 0:
+        where = " WHERE record.expires <= $5"
+    else:
+        where = " WHERE record.version = $6 AND (record.expires IS NULL OR record.expires > $5)"
+    args: list[Any] = [put.kind, put.id, put.expires, data]
+    insert = f"INSERT INTO record ({_COLUMNS}) VALUES ($1, $2, 1, $3, $4)"
+    if put.version:
+        args += [now(), put.version]
+        text = f"UPDATE record SET version = version + 1, expires = $3, data = $4{where} AND kind = $1 AND id = $2 RETURNING version"
+    else:
+        if where:
             args.append(now())
-            text += " AND (expires IS NULL OR expires > $3)"
-            if take.version is not None:
-                args.append(take.version)
-                text += " AND version = $4"
-        if not await t.fetch(self._sql(text + " RETURNING version"), args) and take.must:
-            raise Conflict(f"{take.kind} {take.id}")
-        await t.run([(self._sql("DELETE FROM record_ref WHERE kind = $1 AND id = $2"), [(take.kind, take.id)])])
+        text = (
+            f"{insert} ON CONFLICT (kind, id) DO UPDATE SET version = record.version + 1, expires = excluded.expires, "
+            f"data = excluded.data{where} RETURNING version"
+        )
+    if not await t.fetch(_dialect(text, t), args):
+        raise Conflict(f"{put.kind} {put.id}")
+    await t.run([(_dialect("DELETE FROM record_ref WHERE kind = $1 AND id = $2", t), [(put.kind, put.id)])])
+    if put.refs:
+        rows = [(ref, put.kind, put.id) for ref in dict.fromkeys(put.refs)]
+        await t.run([(_dialect("INSERT INTO record_ref (ref, kind, id) VALUES ($1, $2, $3)", t), rows)])
+
+
+async def _take(t: Any, take: Take) -> None:
+    args: list[Any] = [take.kind, take.id]
+    text = "DELETE FROM record WHERE kind = $1 AND id = $2"
+    if take.must:
+        args.append(now())
+        text += " AND (expires IS NULL OR expires > $3)"
+        if take.version is not None:
+            args.append(take.version)
+            text += " AND version = $4"
+    if not await t.fetch(_dialect(text + " RETURNING version", t), args) and take.must:
+        raise Conflict(f"{take.kind} {take.id}")
+    await t.run([(_dialect("DELETE FROM record_ref WHERE kind = $1 AND id = $2", t), [(take.kind, take.id)])])

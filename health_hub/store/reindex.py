@@ -7,6 +7,8 @@ from typing import Any
 from fhir_profiles.tables import type_name, type_number
 from health_hub.fhir import index, keys
 from health_hub.fhir.json import loads
+from health_hub.store.access import persons_of
+from health_hub.store.prepare import belonging, rows_of
 from health_hub.store.write import ORDERED, ordered_rows, reindex
 
 CHUNK = 200
@@ -29,10 +31,12 @@ async def rebuild(store: Any, types: Sequence[str] = (), progress: Callable[[int
     while True:
         async with store.database.transaction() as t:
             rows = await t.fetch(
-                f"SELECT rid, doc FROM resource WHERE rid > {m}1 AND NOT deleted{where} ORDER BY rid LIMIT {CHUNK}{lock}", (after,)
+                "SELECT rid, doc, type, owner, author, updated FROM resource "
+                f"WHERE rid > {m}1 AND NOT deleted{where} ORDER BY rid LIMIT {CHUNK}{lock}",
+                (after,),
             )
             if rows:
-                await reindex(t, [(r[0], index.extract(loads(r[1]))) for r in rows])
+                await reindex(t, [(r[0], _rows(*r[1:])) for r in rows])
         if not rows:
             break
         after, done = rows[-1][0], done + len(rows)
@@ -41,6 +45,14 @@ async def rebuild(store: Any, types: Sequence[str] = (), progress: Callable[[int
         await store.put_setting("index", index.fingerprint())
         store.stale_index = False
     return done
+
+
+def _rows(doc: bytes, number: int, owner: str | None, author: str | None, updated: int) -> index.Rows:
+    """All that is derived from a current version and whose it is."""
+    resource = loads(doc)
+    rows = rows_of(resource, doc)
+    belonging(type_name(number), resource, rows, owner, author, updated)
+    return rows
 
 
 def _have(row: Any) -> list[int]:
@@ -53,7 +65,9 @@ async def check(store: Any, progress: Callable[[int], None] = lambda n: None) ->
     sqlite = db.dialect == "sqlite"
     while True:
         rows = await db.fetch(
-            f"SELECT rid, type, id, version, deleted, doc, keys, self FROM resource WHERE rid > {m}1 ORDER BY rid LIMIT {CHUNK}", (after,)
+            "SELECT rid, type, id, version, deleted, doc, keys, self, owner, author, updated, sensitive, persons FROM resource "
+            f"WHERE rid > {m}1 ORDER BY rid LIMIT {CHUNK}",
+            (after,),
         )
         if not rows:
             break
@@ -88,7 +102,7 @@ async def check(store: Any, progress: Callable[[int], None] = lambda n: None) ->
 
 
 def _problems(row: Any, ordered: dict[str, list[Any]], versions: set[int]) -> list[str]:
-    rid, number, id, version, deleted, doc, have, self = row
+    rid, number, id, version, deleted, doc, have, self, owner, author, updated, sensitive, persons = row
     out = []
     if versions != set(range(1, version)):
         out.append(f"version {version} follows the versions {sorted(versions)[:20]}")
@@ -105,7 +119,9 @@ def _problems(row: Any, ordered: dict[str, list[Any]], versions: set[int]) -> li
         str(version),
     ):
         out.append("the document names another type, id or version")
-    rows = index.extract(resource)
+    rows = _rows(doc, number, owner, author, updated)
+    if (rows.sensitive, rows.persons) != (sensitive, persons_of(persons) if isinstance(persons, str) else list(persons or ())):
+        out.append("its labels or patients differ from those of the document")
     if sorted(rows.keys) != sorted(_have(have)):
         out.append("the search keys differ from those of the document")
     for table, want in ordered_rows(rid, rows).items():

@@ -13,6 +13,7 @@ from sqlmodel import Field, SQLModel
 
 _Id = Text().with_variant(Text(collation="C"), "postgresql")
 _Keys = LargeBinary().with_variant(ARRAY(BigInteger), "postgresql")
+_Persons = Text().with_variant(ARRAY(BigInteger), "postgresql")
 _Double: Any = Double()
 
 
@@ -43,6 +44,54 @@ class ResourceRow(SQLModel, table=True):
     blob: int | None = Field(sa_column=Column(BigInteger, nullable=True))
     doc: bytes | None = Field(sa_column=Column(LargeBinary, nullable=True))
     keys: bytes | None = Field(sa_column=Column(_Keys, nullable=True))
+    # Access: the facility it belongs to (NULL: the province), who made it, labels.BITS, the Patients it is about (SQLite: JSON).
+    owner: str | None = Field(sa_column=Column(_Id, nullable=True))
+    author: str | None = Field(sa_column=Column(_Id, nullable=True))
+    sensitive: int = Field(sa_column=Column(BigInteger, nullable=False, server_default=text("0")))
+    persons: str | None = Field(sa_column=Column(_Persons, nullable=True))
+
+
+class RelationRow(SQLModel, table=True):
+    """Treatment relationships that a current resource makes (fhir/relations.py), or that were granted (negative `rid`)."""
+
+    __tablename__ = "relation"
+    __table_args__ = (
+        Index("relation_person", "person", "party", "until"),
+        Index("relation_party", "party", "until", "person"),
+        Index("relation_rid", "rid"),
+    )
+    __mapper_args__ = {"primary_key": ["rid", "party", "person"]}
+    party: int = Field(sa_column=Column(BigInteger, nullable=False))
+    person: int = Field(sa_column=Column(BigInteger, nullable=False))
+    since: int = Field(sa_column=Column(BigInteger, nullable=False))  # ms
+    until: int = Field(sa_column=Column(BigInteger, nullable=False))
+    rid: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+
+class ConsentRow(SQLModel, table=True):
+    """The rules of a Consent in force (fhir/consent.py), for each Patient it speaks of."""
+
+    __tablename__ = "consent"
+    __table_args__ = (Index("consent_person", "person"), Index("consent_rid", "rid"))
+    __mapper_args__ = {"primary_key": ["rid", "person"]}
+    person: int = Field(sa_column=Column(BigInteger, nullable=False))
+    since: int = Field(sa_column=Column(BigInteger, nullable=False))
+    until: int = Field(sa_column=Column(BigInteger, nullable=False))
+    kind: int = Field(sa_column=Column(SmallInteger, nullable=False))  # consent.DENIES, PARTIAL
+    rules: str = Field(sa_column=Column(Text, nullable=False))
+    rid: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+
+class TrailRow(SQLModel, table=True):
+    """The audit trail's journal: chains of hashes, append-only (trail.py)."""
+
+    __tablename__ = "trail"
+    __table_args__ = (PrimaryKeyConstraint("chain", "n"),)
+    chain: int = Field(sa_column=Column(BigInteger, autoincrement=False))
+    n: int = Field(sa_column=Column(BigInteger, autoincrement=False))
+    time: int = Field(sa_column=Column(BigInteger, nullable=False))
+    data: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    hash: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
 
 
 class HistoryRow(SQLModel, table=True):

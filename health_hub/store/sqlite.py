@@ -145,6 +145,22 @@ class SqliteDatabase:
     def transaction(self) -> SqliteTransaction:
         return SqliteTransaction(self)
 
+    async def at_once(self, statements: Sequence[tuple[str, Sequence[Sequence[Any]]]]) -> None:
+        """A few statements in a transaction of their own, with one hop into the writing thread."""
+
+        def work(c: sqlite3.Connection) -> None:
+            c.execute("BEGIN IMMEDIATE")
+            try:
+                for sql, rows in statements:
+                    c.executemany(sql, rows)
+                c.execute("COMMIT")
+            except BaseException:
+                c.execute("ROLLBACK")
+                raise
+
+        async with self.writer_lock:
+            await self.on_writer(work)
+
     async def execute(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """One statement for each row, in a transaction of its own."""
         async with self.transaction() as t:

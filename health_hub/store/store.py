@@ -11,15 +11,16 @@ from health_hub.fhir.search.query import Query
 from health_hub.store.blobs import stage, sweep
 from health_hub.store.commit import Committer
 from health_hub.store.jobs import Jobs
-from health_hub.store.model import Change, Expect, Filter, Result
+from health_hub.store.model import Change, Expect, Filter, Recorded, Relation, Result, Stored, Writer
 from health_hub.store.parameters import Parameters
 from health_hub.store.postgresql import PostgresDatabase
 from health_hub.store.prepare import Clock, new_id
-from health_hub.store.records import Records
+from health_hub.store.records import Put, Records, Take
 from health_hub.store.sqlite import SqliteDatabase
+from health_hub.store.trail import Trail
 from health_hub.store.view import Reads, View
 
-HEAD = "0004"  # the newest migration; a test holds it against migrations/versions
+HEAD = "0005"  # the newest migration; a test holds it against migrations/versions
 TIMEOUT = 30.0  # seconds a search may take
 
 
@@ -37,17 +38,21 @@ class Store:
     def __init__(self, database: SqliteDatabase | PostgresDatabase, zone: str, timeout: float) -> None:
         self.database, self.timeout, self.clock = database, timeout, Clock(zone)
         self.reads = Reads(database, timeout)
-        self._committer = Committer(database, self.clock, _find)
+        self._committer = Committer(database, self.clock, _find, lambda: self.trail)
         self.settled = self._committer.settled
         self.jobs = Jobs(database)
         self.records = Records(database)
         self.parameters = Parameters(self)
+        self.trail: Trail
         self.secret = b""
         self.stale_index = False
 
     @staticmethod
-    async def open(url: str, *, zone: str = "Asia/Ho_Chi_Minh", timeout: float = TIMEOUT, base: str = "") -> "Store":
-        """Creates and upgrades the database where it must. References that begin with `base` are indexed as local ones."""
+    async def open(url: str, *, zone: str = "Asia/Ho_Chi_Minh", timeout: float = TIMEOUT, base: str = "", key: str = "") -> "Store":
+        """Creates and upgrades the database where it must. References that begin with `base` are indexed as local ones.
+
+        key: what the audit trail is sealed with; without it a secret in the database itself.
+        """
         database: SqliteDatabase | PostgresDatabase
         if url.startswith("sqlite:///"):
             database = SqliteDatabase(url)
@@ -64,7 +69,7 @@ class Store:
                 from health_hub.store.upgrade import upgrade
 
                 await upgrade(url)
-            await store._settle()
+            await store._settle(key)
         except BaseException:
             await database.close()
             raise
@@ -83,9 +88,10 @@ class Store:
         rows = await self.database.fetch("SELECT version_num FROM alembic_version")
         return rows[0][0] if rows else None
 
-    async def _settle(self) -> None:
+    async def _settle(self, key: str) -> None:
         """What a start must find: the shared secret, the fingerprint of the index, no leftovers of staged content."""
         self.secret = bytes.fromhex(await self.setting("secret", secrets.token_hex(32)))
+        self.trail = Trail(self.database, key.encode() or self.secret)
         await self.parameters.load()
         self.stale_index = await self.setting("index", index.fingerprint()) != index.fingerprint()
         await sweep(self.database)
@@ -114,16 +120,26 @@ class Store:
         await self._committer.close()
         await self.database.close()
 
-    def view(self, filter: Filter | None = None) -> View:
-        return View(self, filter or Filter.everything())
+    def view(self, filter: Filter | None = None, observe: Callable[[Stored], None] | None = None) -> View:
+        return View(self, filter or Filter.everything(), observe)
 
-    async def commit(self, changes: Sequence[Change], expects: Sequence[Expect] = (), *, mark: str | None = None) -> list[Result]:
-        """All changes or none. On return they are durable.
+    async def commit(
+        self,
+        changes: Sequence[Change],
+        expects: Sequence[Expect] = (),
+        *,
+        mark: str | None = None,
+        by: Writer | None = None,
+        trail: Recorded = (),
+        relations: Sequence[Relation] = (),
+        records: Sequence[Put | Take] = (),
+    ) -> list[Result]:
+        """All changes or none, with records of the audit trail (JSON), relationships and other records. On return they are durable.
 
-        Raises FhirError (404, 409, 412, 503), ExpectationChanged when a conditional match no longer holds, AlreadyDone when `mark`
-        was committed before.
+        by: who commits; None may do everything. Raises FhirError (403, 404, 409, 412, 422, 503), Conflict for `records`,
+        ExpectationChanged when a conditional match no longer holds, AlreadyDone when `mark` was committed before.
         """
-        results = await self._committer.commit(changes, expects, mark)
+        results = await self._committer.commit(changes, expects, mark, by=by, trail=trail, relations=relations, records=records)
         if any(r.stored.type == "SearchParameter" for r in results):
             await self.parameters.known()
         return results

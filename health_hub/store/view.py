@@ -1,20 +1,26 @@
 """The one door for reads: everything a request may see, it sees through a View and its filter."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fhir_profiles.tables import type_number
+from health_hub.fhir.consent import decode
+from health_hub.fhir.json import dumps, loads
+from health_hub.fhir.labels import EVERY
+from health_hub.fhir.masking import MARK, redacted
 from health_hub.fhir.outcome import Issue
 from health_hub.fhir.search.query import Query
+from health_hub.store.access import Facts, facts_of, now, sees, settled
 from health_hub.store.commit import stored
+from health_hub.store.condition import NOTHING
+from health_hub.store.judge import ACCESS, COLUMNS, SQLITE, SQLITE_PARTIES, SQLITE_RULES, WANTED, A, Judged, R, by_id, place
 from health_hub.store.model import Filter, HistoryPage, SearchPage, Stored
 from health_hub.store.postgresql import PostgresDatabase
+from health_hub.store.prepare import rows_of
 from health_hub.store.sqlite import SqliteDatabase
 from health_hub.store.together import Together
-
-COLUMNS = "rid, type, id, version, updated, deleted, method, doc"
-_R = ", ".join("r." + c for c in COLUMNS.split(", "))
 
 
 class Reads:
@@ -23,24 +29,39 @@ class Reads:
     def __init__(self, database: SqliteDatabase | PostgresDatabase, timeout: float) -> None:
         self._db, self._timeout = database, timeout
         self._rows: Together[tuple[int, str], Any] = Together(self._fetch)
+        self._judged: Together[tuple[int, str], Judged | None] = Together(self._fetch_judged)
         self._ids: Together[tuple[Query, Filter, int], list[str]] = Together(self._search, lambda asked: asked[1:])
 
     async def get(self, number: int, id: str) -> Any | None:
-        """The row, or None."""
+        """The row with its ACCESS columns, or None."""
         if isinstance(self._db, SqliteDatabase):
-            rows = self._db.get(f"SELECT {COLUMNS}, keys FROM resource WHERE type = ?1 AND id = ?2", (number, id))
+            rows = self._db.get(SQLITE, (number, id))
             return rows[0] if rows else None
         return await self._rows((number, id))
 
+    async def judged(self, number: int, id: str) -> Judged | None:
+        """The row and all that a filter may ask about it: relationships and Consents as they are now."""
+        if not isinstance(self._db, SqliteDatabase):
+            return await self._judged((number, id))
+        row = await self.get(number, id)
+        if row is None:
+            return None
+        facts = facts_of(row)
+        if facts.persons:
+            asked = place(facts, now())
+            facts.parties = frozenset(r[0] for r in self._db.get(SQLITE_PARTIES, asked))
+            facts.rules = [decode(r[0]) for r in self._db.get(SQLITE_RULES, asked)]
+        return row, facts
+
     async def _fetch(self, wanted: list[tuple[int, str]]) -> list[Any]:
         if len(wanted) == 1:
-            rows = await self._db.fetch(f"SELECT {COLUMNS}, keys FROM resource WHERE type = $1 AND id = $2", wanted[0])
+            rows = await self._db.fetch(f"SELECT {COLUMNS}, {ACCESS} FROM resource WHERE type = $1 AND id = $2", wanted[0])
         else:
-            rows = await self._db.fetch(
-                f"SELECT {_R}, r.keys FROM unnest($1::smallint[], $2::text[]) AS q(t, i) JOIN resource r ON r.type = q.t AND r.id = q.i",
-                ([n for n, _ in wanted], [i for _, i in wanted]),
-            )
-        found = {(r[1], r[2]): r for r in rows}
+            rows = await self._db.fetch(f"SELECT {R}, {A} FROM {WANTED}", ([n for n, _ in wanted], [i for _, i in wanted]))
+        return _in_order(rows, wanted)
+
+    async def _fetch_judged(self, wanted: list[tuple[int, str]]) -> list[Judged | None]:
+        found = await by_id(self._db, wanted)
         return [found.get(key) for key in wanted]
 
     async def find(self, query: Query, filter: Filter, limit: int) -> list[str]:
@@ -54,44 +75,84 @@ class Reads:
         return await search.find(self._db.reader, [query for query, _, _ in asked], filter, limit, timeout=self._timeout)
 
 
-class View:
-    """Reads within one filter. Rows outside of it do not exist here."""
+def _in_order(rows: list[Any], wanted: list[tuple[int, str]]) -> list[Any]:
+    found = {(r[1], r[2]): r for r in rows}
+    return [found.get(key) for key in wanted]
 
-    def __init__(self, store: Any, filter: Filter) -> None:
-        self._store, self.filter = store, filter
+
+class View:
+    """Reads within one filter. Rows outside of it do not exist here. observe: is told of every version that is handed out."""
+
+    def __init__(self, store: Any, filter: Filter, observe: Callable[[Stored], None] | None = None) -> None:
+        self._store, self.filter, self._observe = store, filter, observe
         self._db: SqliteDatabase | PostgresDatabase = store.database
 
-    def _sees(self, keys: Any) -> bool:
-        from array import array
+    async def _row(self, number: int, id: str) -> tuple[Any, Facts | None] | None:
+        """The row by id, if it is seen; its facts where there is a filter."""
+        if self.filter.grants is None:
+            row = await self._store.reads.get(number, id)
+            return None if row is None else (row, None)
+        where = self.filter.on(number)
+        if where == NOTHING:
+            return None
+        if self.filter.asks_elsewhere(number):
+            found = await self._store.reads.judged(number, id)
+            if found is None or not sees(where, found[1], now()):
+                return None
+            return found[0], found[1]
+        row = await self._store.reads.get(number, id)
+        if row is None or not sees(where, facts := facts_of(row), now()):
+            return None
+        return row, facts
 
-        if self.filter.keys_any is None:
-            return True
-        have = array("q", keys or b"") if isinstance(keys, bytes | type(None)) else keys
-        return not set(self.filter.keys_any).isdisjoint(have)
+    def _shown(self, row: Any) -> Stored:
+        """The version as this view shows it: elements with a label that it has no right to are masked."""
+        found = stored(row) if self.filter.labels == EVERY else self._masked(stored(row))
+        if self._observe is not None:
+            self._observe(found)
+        return found
+
+    def _masked(self, found: Stored) -> Stored:
+        if found.doc is None or MARK not in found.doc:
+            return found
+        return replace(found, doc=dumps(redacted(loads(found.doc), self.filter.labels)))
 
     async def read(self, type: str, id: str) -> Stored | None:
         """The current version, `deleted` or not; None when there never was one here."""
-        row = await self._store.reads.get(type_number(type), id)
-        return stored(row) if row is not None and self._sees(row[8]) else None
+        found = await self._row(type_number(type), id)
+        return None if found is None else self._shown(found[0])
 
     async def read_many(self, wanted: Sequence[tuple[str, str]]) -> list[Stored | None]:
         """The current versions in the order asked for."""
         if not wanted:
             return []
-        rows = await asyncio.gather(*[self._store.reads.get(type_number(t), i) for t, i in wanted])
-        return [stored(r) if r is not None and self._sees(r[8]) else None for r in rows]
+        return list(await asyncio.gather(*[self.read(t, i) for t, i in wanted]))
 
     async def vread(self, type: str, id: str, version: int) -> Stored | None:
-        """One version, current or old. Old versions are seen by who sees the current one."""
-        row = await self._store.reads.get(type_number(type), id)
-        if row is None or not self._sees(row[8]):
+        """One version, current or old. Old versions are seen by who sees the current one, and would see that of the old."""
+        found = await self._row(type_number(type), id)
+        if found is None:
             return None
+        row, facts = found
         if row[3] == version:
-            return stored(row)
+            return self._shown(row)
         rows = await self._db.fetch(
             f"SELECT {COLUMNS} FROM history WHERE rid = {self._arg(1)} AND version = {self._arg(2)}", (row[0], version)
         )
-        return stored(rows[0]) if rows else None
+        if not rows or (facts is not None and not self._saw(rows[0], facts)):
+            return None
+        return self._shown(rows[0])
+
+    def _saw(self, row: Any, now_facts: Facts) -> bool:
+        """Whether an old version may be seen by who sees the current one: its own labels and patients count as well."""
+        if row[7] is None:
+            return True
+        rows = rows_of(loads(row[7]), row[7])
+        then = replace(now_facts, keys=rows.keys, sensitive=now_facts.sensitive | rows.sensitive)
+        if not set(rows.persons) <= set(now_facts.persons):
+            # It was about someone else then: only who owns it sees that.
+            then = replace(then, persons=(), parties=frozenset(), rules=())
+        return sees(self.filter.on(row[1]), then, now())
 
     def _arg(self, n: int) -> str:
         return f"?{n}" if self._db.dialect == "sqlite" else f"${n}"
@@ -114,14 +175,15 @@ class View:
         args: list[Any] = []
 
         def arg(v: Any) -> str:
-            args.append(self._keys(v) if isinstance(v, list) else v)
+            args.append(v)
             return self._arg(len(args))
 
         row = None
         if type is not None and id is not None:
-            row = await self._store.reads.get(type_number(type), id)
-            if row is None or not self._sees(row[8]):
+            found = await self._row(type_number(type), id)
+            if found is None:
                 return HistoryPage([], None, 0)
+            row = found[0]
         order = "version DESC" if row is not None else "updated DESC, rid DESC, version DESC"
         where = []
         if row is not None:
@@ -134,8 +196,8 @@ class View:
                 if row is not None
                 else f"(r.updated, r.rid, r.version) < ({arg(cursor[0])}, {arg(cursor[1])}, {arg(cursor[2])})"
             )
-        if row is None and self.filter.keys_any is not None:
-            where.append(self._visible("r.rid", arg(list(self.filter.keys_any))))
+        if row is None and self.filter.grants is not None:
+            where.append(await self._visible("r.rid", args, () if type is None else (type_number(type),)))
         if rids is not None:
             where.append(f"r.rid IN ({', '.join(str(int(r)) for r in rids) or 'NULL'})")
         if since_ms is not None:
@@ -152,27 +214,39 @@ class View:
             )
         condition, limit = " AND ".join(where) or "true", arg(count + 1)
         parts = [
-            f"SELECT * FROM (SELECT {_R} FROM {table} r WHERE {condition}{extra} ORDER BY {order} LIMIT {limit}) AS {table}_part"
+            f"SELECT * FROM (SELECT {R} FROM {table} r WHERE {condition}{extra} ORDER BY {order} LIMIT {limit}) AS {table}_part"
             for table, extra in (("resource", ""), ("history", ended))
         ]
         rows = await self._db.fetch(
             f"SELECT * FROM ({' UNION ALL '.join(parts)}) AS both_parts ORDER BY {order} LIMIT {limit}", args, self._store.timeout
         )
-        versions = [stored(r) for r in rows[:count]]
-        last = versions[-1] if len(rows) > count else None
+        last = rows[count - 1] if len(rows) > count else None
+        kept = rows[:count]
         # Versions are numbered without gaps, so the newest number is how many there are.
         total = row[3] if row is not None and since_ms is None and at is None and rids is None else None
-        return HistoryPage(versions, [last.updated, last.rid, last.version] if last else None, total)
+        if self.filter.grants is not None and kept:
+            judged = await self._judged(kept)
+            kept = [r for r in kept if r[0] in judged and self._saw(r, judged[r[0]])]
+            total = len(kept) if total is not None and last is None and cursor is None else None
+        return HistoryPage([self._shown(r) for r in kept], [last[4], last[0], last[3]] if last else None, total)
 
-    def _keys(self, keys: list[int]) -> Any:
-        """An array as an argument: SQLite takes it as JSON."""
-        return keys if self._db.dialect == "postgresql" else str(keys)
+    async def _judged(self, rows: Sequence[Any]) -> dict[int, Facts]:
+        """What the filter may ask of the current versions of these rows that it shows, by rid."""
+        names = {r[0]: (r[1], r[2]) for r in rows}
+        found = await asyncio.gather(*[self._store.reads.judged(*name) for name in names.values()])
+        pairs = zip(names, found, strict=True)
+        return {rid: f[1] for rid, f in pairs if f is not None and sees(self.filter.on(f[1].type), f[1], now())}
 
-    def _visible(self, rid: str, keys: str) -> str:
-        """SQL: the current row of `rid` carries one of the filter's keys, which are the argument `keys`."""
-        if self._db.dialect == "postgresql":
-            return f"EXISTS (SELECT 1 FROM resource f WHERE f.rid = {rid} AND f.keys && {keys}::bigint[])"
-        return f"EXISTS (SELECT 1 FROM key f WHERE f.rid = {rid} AND f.key IN (SELECT value FROM json_each({keys})))"
+    async def _visible(self, rid: str, args: list[Any], types: tuple[int, ...]) -> str:
+        """SQL: the current row of `rid`, deleted or not, is seen. Its arguments are added to `args`."""
+        from health_hub.store.search.sql import Sql
+
+        access = await settled(self.filter, self._db.fetch, sqlite=self._db.dialect == "sqlite")
+        access.plain = True  # a deleted row has no keys; its own columns are asked
+        sql = Sql(self._db.dialect, access)
+        sql.args = args
+        asked = " AND ".join(sql.seen("f", types)) or "1 = 1"
+        return f"EXISTS (SELECT 1 FROM resource f WHERE f.rid = {rid} AND {asked})"
 
     async def search(self, query: Query, cursor: Any | None = None) -> SearchPage:
         """One page of matches and what they include."""
@@ -180,6 +254,11 @@ class View:
 
         query = await self._store.settled.narrowed(query)
         page = await search.search(self._db.reader, query, self.filter, cursor, timeout=self._store.timeout)
+        if self.filter.labels != EVERY:
+            page.hits = [replace(h, stored=self._masked(h.stored)) for h in page.hits]
+        if self._observe is not None:
+            for hit in page.hits:
+                self._observe(hit.stored)
         if self._store.parameters.told is not None:
             why = (
                 f"the search index is being rebuilt ({self._store.parameters.told}); new search parameters may not find everything yet"
@@ -213,14 +292,13 @@ class View:
             if since_ms is not None:
                 args.append(since_ms)
                 where += f" AND r.updated >= {self._arg(len(args))}"
-            if self.filter.keys_any is not None:
-                args.append(self._keys(list(self.filter.keys_any)))
-                where += " AND " + self._visible("r.rid", self._arg(len(args)))
+            if self.filter.grants is not None:
+                where += " AND " + await self._visible("r.rid", args, tuple(numbers))
             if not deleted:
                 where += " AND NOT r.deleted"
-            rows = await self._db.fetch(f"SELECT {_R} FROM resource r WHERE {where} ORDER BY r.rid LIMIT 500", args)
+            rows = await self._db.fetch(f"SELECT {R} FROM resource r WHERE {where} ORDER BY r.rid LIMIT 500", args)
             for row in rows:
-                yield stored(row)
+                yield self._shown(row)
             if len(rows) < 500:
                 return
             at = rows[-1][0]

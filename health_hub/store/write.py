@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from health_hub.fhir.index import Rows
+from health_hub.store.access import persons_text
 from health_hub.store.postgresql import PostgresTransaction
 from health_hub.store.sqlite import SqliteTransaction
 
@@ -20,6 +21,8 @@ class Head:
     version: int
     deleted: bool
     updated: int
+    owner: str | None = None
+    author: str | None = None
 
 
 @dataclass(slots=True)
@@ -38,6 +41,8 @@ class Write:
     doc: bytes | None
     rows: Rows | None
     replaces: bool
+    owner: str | None = None
+    author: str | None = None
 
 
 ORDERED = {
@@ -46,6 +51,8 @@ ORDERED = {
     "quantity_key": ("p", "low", "high", "code", "unit", "canon", "clow", "chigh", "rid", "flags"),
     "string_key": ("p", "v", "rid", "flags"),
     "position_key": ("p", "lat", "lon", "rid"),
+    "relation": ("party", "person", "since", "until", "rid"),
+    "consent": ("person", "since", "until", "kind", "rules", "rid"),
 }
 
 
@@ -57,6 +64,8 @@ def ordered_rows(rid: int, rows: Rows) -> dict[str, list[tuple[Any, ...]]]:
         "quantity_key": [(*row[:8], rid, row[8]) for row in rows.quantities],
         "string_key": [(p, v, rid, flags) for p, v, flags in rows.strings],
         "position_key": [(p, lat, lon, rid) for p, lat, lon in rows.positions],
+        "relation": [(*row, rid) for row in rows.relations],
+        "consent": [(*row, rid) for row in rows.consents],
     }
 
 
@@ -76,6 +85,12 @@ _TYPES = {
     "v": "text",
     "lat": "double precision",
     "lon": "double precision",
+    "party": "bigint",
+    "person": "bigint",
+    "since": "bigint",
+    "until": "bigint",
+    "kind": "smallint",
+    "rules": "text",
 }
 
 
@@ -102,10 +117,13 @@ def _remember(at: int) -> list[str]:
 
 
 def _statement(*, replacing: bool) -> str:
-    """$1-$10 the resources ($5 the time, $10 keys as array text, $11 deleted, $12 whether a row replaces one), then the ordered columns."""
+    """$1-$10 the resources ($5 the time, $10 keys as array text, $11 deleted, $12 whether a row replaces one), $13 those that are replaced,
+    $14-$17 owner, author, labels, persons as array text; then the ordered columns.
+    """
     new = (
         "unnest($1::bigint[], $2::smallint[], $3::text[], $4::int[], $6::smallint[], $7::bigint[], $8::bigint[], $9::bytea[], $10::text[], "
-        "$11::boolean[], $12::boolean[]) AS n(rid, type, id, version, method, self, blob, doc, keys, deleted, old)"
+        "$11::boolean[], $12::boolean[], $14::text[], $15::text[], $16::bigint[], $17::text[]) "
+        "AS n(rid, type, id, version, method, self, blob, doc, keys, deleted, old, owner, author, sensitive, persons)"
     )
     parts = []
     if replacing:
@@ -114,22 +132,28 @@ def _statement(*, replacing: bool) -> str:
         )
         parts.append(
             f"u AS (UPDATE resource r SET version = n.version, updated = $5::bigint, deleted = n.deleted, method = n.method, seq = {_SEQ}, "
-            f"blob = n.blob, doc = n.doc, keys = n.keys::bigint[] FROM {new} WHERE r.rid = n.rid AND n.old)"
+            "blob = n.blob, doc = n.doc, keys = n.keys::bigint[], "
+            "sensitive = CASE WHEN n.deleted THEN r.sensitive ELSE n.sensitive END, "
+            "persons = CASE WHEN n.deleted THEN r.persons ELSE n.persons::bigint[] END "
+            f"FROM {new} WHERE r.rid = n.rid AND n.old)"
         )
         parts += _forget("$13")
-    parts += _remember(14)
+    parts += _remember(18)
     unused = "" if replacing else " AND cardinality($13::bigint[]) = 0"
     return (
-        f"WITH {', '.join(parts)} INSERT INTO resource (rid, type, id, version, updated, deleted, method, seq, self, blob, doc, keys) "
-        f"SELECT n.rid, n.type, n.id, n.version, $5::bigint, n.deleted, n.method, {_SEQ}, n.self, n.blob, n.doc, n.keys::bigint[] "
+        f"WITH {', '.join(parts)} INSERT INTO resource "
+        "(rid, type, id, version, updated, deleted, method, seq, self, blob, doc, keys, owner, author, sensitive, persons) "
+        f"SELECT n.rid, n.type, n.id, n.version, $5::bigint, n.deleted, n.method, {_SEQ}, n.self, n.blob, n.doc, n.keys::bigint[], "
+        "n.owner, n.author, n.sensitive, n.persons::bigint[] "
         f"FROM {new} WHERE NOT n.old{unused}"
     )
 
 
 CREATE, REPLACE = _statement(replacing=False), _statement(replacing=True)
 REINDEX = (
-    f"WITH {', '.join([*_forget('$1'), *_remember(3)])} UPDATE resource r SET keys = n.keys::bigint[] "
-    "FROM unnest($1::bigint[], $2::text[]) AS n(rid, keys) WHERE r.rid = n.rid"
+    f"WITH {', '.join([*_forget('$1'), *_remember(5)])} UPDATE resource r SET keys = n.keys::bigint[], sensitive = n.sensitive, "
+    "persons = n.persons::bigint[] FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[]) AS n(rid, keys, sensitive, persons) "
+    "WHERE r.rid = n.rid"
 )
 _EMPTY: dict[str, list[Any]] = {t: [[] for _ in c] for t, c in ORDERED.items()}
 
@@ -140,6 +164,10 @@ def _columns(rows: list[tuple[Any, ...]], table: str) -> list[Any]:
 
 def _array(keys: list[int]) -> str:
     return "{" + str(keys)[1:-1] + "}"
+
+
+def _persons(rows: Rows | None) -> str | None:
+    return _array(rows.persons) if rows and rows.persons else None
 
 
 def _ordered(rows: Iterable[tuple[int, Rows | None]]) -> dict[str, list[tuple[Any, ...]]]:
@@ -168,6 +196,10 @@ async def _write_postgresql(t: PostgresTransaction, writes: list[Write]) -> None
         [w.deleted for w in writes],
         [w.replaces for w in writes],
         old,
+        [w.owner for w in writes],
+        [w.author for w in writes],
+        [w.rows.sensitive if w.rows else 0 for w in writes],
+        [_persons(w.rows) for w in writes],
     ]
     for table, rows in _ordered((w.rid, w.rows) for w in writes).items():
         args += _columns(rows, table)
@@ -177,7 +209,8 @@ async def _write_postgresql(t: PostgresTransaction, writes: list[Write]) -> None
 async def _heads_postgresql(t: PostgresTransaction, wanted: list[tuple[int, str]]) -> list[Any]:
     # Locked in one order, so that two workers wait for each other and never both.
     return await t.fetch(
-        "SELECT r.type, r.id, r.rid, r.version, r.deleted, r.updated FROM unnest($1::smallint[], $2::text[]) AS q(type, id) "
+        "SELECT r.type, r.id, r.rid, r.version, r.deleted, r.updated, r.owner, r.author "
+        "FROM unnest($1::smallint[], $2::text[]) AS q(type, id) "
         "JOIN resource r ON r.type = q.type AND r.id = q.id ORDER BY r.rid FOR UPDATE OF r",
         ([n for n, _ in wanted], [i for _, i in wanted]),
     )
@@ -186,11 +219,13 @@ async def _heads_postgresql(t: PostgresTransaction, wanted: list[tuple[int, str]
 # --- SQLite
 
 _INSERT = (
-    "INSERT INTO resource (rid, type, id, version, updated, deleted, method, seq, self, blob, doc, keys) "
-    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
+    "INSERT INTO resource "
+    "(rid, type, id, version, updated, deleted, method, seq, self, blob, doc, keys, sensitive, persons, owner, author) "
+    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
 )
 _UPDATE = (
-    "UPDATE resource SET version = ?4, updated = ?5, deleted = ?6, method = ?7, seq = ?8, blob = ?10, doc = ?11, keys = ?12 WHERE rid = ?1"
+    "UPDATE resource SET version = ?4, updated = ?5, deleted = ?6, method = ?7, seq = ?8, blob = ?10, doc = ?11, keys = ?12, "
+    "sensitive = CASE WHEN ?6 THEN sensitive ELSE ?13 END, persons = CASE WHEN ?6 THEN persons ELSE ?14 END WHERE rid = ?1"
 )
 _HISTORY = f"INSERT INTO history ({_VERSION}) SELECT {_VERSION} FROM resource WHERE rid = ?1"
 _ORDERED_INSERT = {t: f"INSERT INTO {t} ({', '.join(c)}) VALUES ({', '.join('?' * len(c))})" for t, c in ORDERED.items()}
@@ -242,6 +277,9 @@ async def _write_sqlite(t: SqliteTransaction, writes: list[Write]) -> None:
                 w.blob,
                 w.doc,
                 packed(w.rows.keys if w.rows else []),
+                w.rows.sensitive if w.rows else 0,
+                persons_text(w.rows.persons) if w.rows else None,
+                *(() if w.replaces else (w.owner, w.author)),
             )
         )
     statements += [*rows.items(), *_remember_sqlite([(w.rid, w.rows) for w in writes])]
@@ -254,7 +292,7 @@ async def _heads_sqlite(t: SqliteTransaction, wanted: list[tuple[int, str]]) -> 
         part = wanted[at : at + 400]
         values = ", ".join(["(?, ?)"] * len(part))
         found += await t.fetch(
-            f"SELECT type, id, rid, version, deleted, updated FROM resource WHERE (type, id) IN (VALUES {values})",
+            f"SELECT type, id, rid, version, deleted, updated, owner, author FROM resource WHERE (type, id) IN (VALUES {values})",
             [x for pair in part for x in pair],
         )
     return found
@@ -263,7 +301,7 @@ async def _heads_sqlite(t: SqliteTransaction, wanted: list[tuple[int, str]]) -> 
 async def heads(t: Transaction, wanted: list[tuple[int, str]]) -> dict[tuple[int, str], Head]:
     """The current versions of those (type, id) that exist, locked until the transaction ends."""
     rows = await (_heads_postgresql(t, wanted) if isinstance(t, PostgresTransaction) else _heads_sqlite(t, wanted))
-    return {(r[0], r[1]): Head(r[2], r[3], bool(r[4]), r[5]) for r in rows}
+    return {(r[0], r[1]): Head(r[2], r[3], bool(r[4]), *r[5:8]) for r in rows}
 
 
 async def write(t: Transaction, writes: list[Write]) -> None:
@@ -274,11 +312,17 @@ async def write(t: Transaction, writes: list[Write]) -> None:
 async def reindex(t: Transaction, rows: list[tuple[int, Rows]]) -> None:
     """New search keys for rows whose documents stay as they are."""
     if isinstance(t, PostgresTransaction):
-        args: list[Any] = [[rid for rid, _ in rows], [_array(r.keys) for _, r in rows]]
+        args: list[Any] = [
+            [rid for rid, _ in rows],
+            [_array(r.keys) for _, r in rows],
+            [r.sensitive for _, r in rows],
+            [_persons(r) for _, r in rows],
+        ]
         for table, more in _ordered(rows).items():
             args += _columns(more, table)
         await t.run([(REINDEX, [args])])
         return
     statements = [*await _forget_sqlite(t, [rid for rid, _ in rows]), *_remember_sqlite(list(rows))]
-    statements.append(("UPDATE resource SET keys = ?2 WHERE rid = ?1", [(rid, packed(r.keys)) for rid, r in rows]))
+    changed = [(rid, packed(r.keys), r.sensitive, persons_text(r.persons)) for rid, r in rows]
+    statements.append(("UPDATE resource SET keys = ?2, sensitive = ?3, persons = ?4 WHERE rid = ?1", changed))
     await t.run([(sql, more) for sql, more in statements if more])

@@ -209,7 +209,7 @@ async def test_request_ids_come_back(client: httpx.AsyncClient) -> None:
 
 
 async def test_the_application(store: Store) -> None:
-    transport = httpx.ASGITransport(app=create(Settings(), store))
+    transport = httpx.ASGITransport(app=create(Settings(auth=False), store))
     async with httpx.AsyncClient(transport=transport, base_url="http://hub.test") as client:
         page = await client.get("/")
         assert 'lang="vi"' in page.text

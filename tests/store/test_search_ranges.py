@@ -8,9 +8,10 @@ import pytest
 from fhir_profiles.tables import type_number
 from health_hub.fhir import keys
 from health_hub.fhir.json import dumps, loads
-from health_hub.store.model import Change, Filter
+from health_hub.store.access import EVERY
+from health_hub.store.condition import Keys, Source
+from health_hub.store.model import Change, Filter, Grant
 from health_hub.store.search import sizes
-from health_hub.store.search.condition import Source
 from health_hub.store.search.ranges import range_of
 from health_hub.store.search.resolve import World, conditions
 from health_hub.store.store import Store
@@ -96,7 +97,7 @@ def shape(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 async def test_ranges_find_what_a_sorted_search_finds_in_pages_of_one_order(store: Store, shape: None) -> None:
     await put(store, *_made(60))
-    some = Filter((keys.parameter("Observation", "status") ^ keys.value("c", "amended"),))
+    some = Filter((Grant(EVERY, Keys((keys.parameter("Observation", "status") ^ keys.value("c", "amended"),))),))
     view = store.view()
     for text in SEARCHES:
         expected = sorted(await found(store, f"{text}&_sort=_id&_count=1000"))

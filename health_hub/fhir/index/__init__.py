@@ -95,6 +95,7 @@ from health_hub.fhir.index.plans import plans as _plans
 from health_hub.fhir.index.plans import single
 from health_hub.fhir.index.registry import add, added, fingerprint, params, remove, vet
 from health_hub.fhir.index.settings import set_base, set_zone
+from health_hub.fhir.index.settings import the_zone as zone
 from health_hub.fhir.index.targets import all_references, references
 
 
@@ -143,4 +144,5 @@ __all__ = [
     "single",
     "vet",
     "words",
+    "zone",
 ]

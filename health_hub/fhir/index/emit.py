@@ -27,6 +27,7 @@ class Sink:
     quantities: list[tuple[int, float, float, int, int, int, float, float, int]] = field(default_factory=list)
     strings: set[tuple[int, str, int]] = field(default_factory=set)
     positions: list[PositionRow] = field(default_factory=list)
+    persons: list[int] = field(default_factory=list)
     ordinal: int = 0
 
 
@@ -207,8 +208,19 @@ def compartments(places: tuple[tuple[str, int], ...]) -> Emit:
             for of, p in places:
                 if name == of:
                     sink.keys.append(p ^ hashed)
+                    if of == "Patient":
+                        sink.persons.append(hashed)
 
     return member
+
+
+def person(x: Any, sink: Sink) -> None:
+    """A reference to a Patient that the resource is about."""
+    to = x.get("reference")
+    if to and to[0] != "#":
+        hashed, name = pointed(to)
+        if name == "Patient":
+            sink.persons.append(hashed)
 
 
 def _uri(target: Target, element_type: str) -> Emit | None:

@@ -9,6 +9,8 @@ from health_hub.fhir.index.fulltext import word_keys
 from health_hub.fhir.index.model import LARGEST, SMALLEST, Rows
 from health_hub.fhir.index.program import program
 from health_hub.fhir.index.repair import repaired
+from health_hub.fhir.index.settings import pointed
+from health_hub.fhir.labels import bits
 
 _BOTH = SMALLEST | LARGEST
 # What wrongly shaped content does to code that trusts it.
@@ -24,6 +26,7 @@ def extract(resource: dict[str, Any]) -> Rows:
         sink = _run(resource, name)
     except _WRONG:
         sink = _run(repaired(resource, name), name)
+    persons = _persons(resource, name, sink)
     # PostgreSQL has no text with NUL.
     strings = [row for row in sink.strings if "\0" not in row[1]]
     return Rows(
@@ -33,7 +36,21 @@ def extract(resource: dict[str, Any]) -> Rows:
         _marked(sink.quantities, 2) if sink.quantities else [],
         _marked(strings, 1) if strings else [],
         sink.positions,
+        persons,
+        bits(resource) if "meta" in resource else 0,
     )
+
+
+def _persons(resource: dict[str, Any], name: str, sink: Sink) -> list[int]:
+    """The Patients it is about, for access. Membership in a Group tells of others and puts it into nobody's record."""
+    if name == "Group":
+        return []
+    if name == "Binary":
+        context = resource.get("securityContext")
+        to = context.get("reference") if isinstance(context, dict) else None
+        hashed, kind = pointed(to) if isinstance(to, str) and to else (0, None)
+        return [hashed] if kind == "Patient" else []
+    return sorted(set(sink.persons))
 
 
 def _run(resource: dict[str, Any], name: str) -> Sink:

@@ -21,6 +21,10 @@ StringRow = tuple[int, str, int]
 PositionRow = tuple[int, float, float]
 
 
+RelationRow = tuple[int, int, int, int]  # party, person, since, until (ms)
+ConsentRow = tuple[int, int, int, int, str]  # person, since, until (ms), kind, rules
+
+
 @dataclass(slots=True)
 class Rows:
     """Everything search needs to know of one resource.
@@ -28,6 +32,8 @@ class Rows:
     keys: sorted and distinct, signed 64 bit. dates: (p, low, high, flags). numbers: (p, low, high, flags).
     quantities: (p, low, high, code, unit, canon, canonical low, canonical high, flags). strings: (p, folded text, flags).
     positions: (p, latitude, longitude).
+    persons: keys.reference of the Patients in whose compartments it is. sensitive: bits of labels.SENSITIVE.
+    relations, consents: what the store derives for access (fhir/relations.py, fhir/consent.py); extract() leaves them empty.
     """
 
     keys: list[int] = field(default_factory=list)
@@ -36,6 +42,10 @@ class Rows:
     quantities: list[QuantityRow] = field(default_factory=list)
     strings: list[StringRow] = field(default_factory=list)
     positions: list[PositionRow] = field(default_factory=list)
+    persons: list[int] = field(default_factory=list)
+    sensitive: int = 0
+    relations: list[RelationRow] = field(default_factory=list)
+    consents: list[ConsentRow] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,9 @@ from health_hub.fhir.index.emit import PRESENT, Emit, Sink
 from health_hub.fhir.index.path import Branch, Step, is_true
 from health_hub.fhir.index.plans import Plans, plans
 
+# About a Patient though R4's CompartmentDefinition leaves them out; for access, not for compartment searches.
+BESIDE = {"Task": ("subject",), "Device": ("patient",), "Contract": ("subject",), "GuidanceResponse": ("patient",)}
+
 
 @dataclass(slots=True)
 class _Node:
@@ -58,6 +61,11 @@ def program(resource_type: str) -> Program:
                 tree.at(branch.steps).emits.append(composite.emitter(plan, param, branch.type))
     for steps, places in _compartments(resource_type, stored).items():
         tree.at(steps).emits.append(emit.compartments(tuple(places)))
+    for code in BESIDE.get(resource_type, ()):
+        ways = registry.ways(registry.params(resource_type)[code], resource_type)
+        assert isinstance(ways, tuple)
+        for branch in ways:
+            tree.at(branch.steps).emits.append(emit.person)
     return Program(_generate(resource_type, tree), tuple(slow))
 
 
@@ -181,7 +189,10 @@ def _generate(resource_type: str, tree: _Node) -> Emit:
         own = keys.parameter(resource_type, "_compartment")
         w.names["reference"] = keys.reference
         w.line(1, "if r.get('id'):")
-        w.line(2, f"s.keys.append({own} ^ reference({resource_type + '/'!r} + r['id']))")
+        w.line(2, f"own = reference({resource_type + '/'!r} + r['id'])")
+        w.line(2, f"s.keys.append({own} ^ own)")
+        if resource_type == "Patient":
+            w.line(2, "s.persons.append(own)")
     w.node(tree, "r", 1)
     # The source is made of element names and numbers from the tables; texts of definitions enter it as literals.
     exec(compile("\n".join(w.lines), f"<index of {resource_type}>", "exec"), w.names)  # noqa: S102

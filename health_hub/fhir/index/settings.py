@@ -16,6 +16,11 @@ def set_zone(tz: tzinfo) -> None:
     zone = tz
 
 
+def the_zone() -> tzinfo:
+    """The zone of dates without offset."""
+    return zone
+
+
 def set_base(url: str) -> None:
     """The own base URL: references that begin with it are local."""
     global _base

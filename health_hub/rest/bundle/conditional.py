@@ -49,7 +49,7 @@ class Conditions:
     async def ask(self, limit: int) -> None:
         """The ids of every condition not asked yet, at most `limit` of each."""
         wanted = [key for key in self._queries if key not in self._found]
-        view = self._hub.view(self._request)
+        view = self._hub.view(self._request, "s")
         for at in range(0, len(wanted), _BATCH):
             part = wanted[at : at + _BATCH]
             found = await view.find([self._queries[key] for key in part], limit)
@@ -63,7 +63,7 @@ class Conditions:
 
     def expect(self, wanted: Condition) -> Expect:
         """What the commit checks again under a lock."""
-        return Expect(self._queries[wanted], self._found[wanted], self._hub.view(self._request).filter)
+        return Expect(self._queries[wanted], self._found[wanted], self._hub.view(self._request, "s").filter)
 
 
 def several(entry: Entry, text: str, ids: Iterable[str]) -> FhirError:

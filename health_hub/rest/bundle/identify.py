@@ -168,6 +168,7 @@ class Identities:
             else:
                 # Something else under the claimed id is not what was meant: the store says 409.
                 change.action = "create"
+                change.chosen = claimed is not None
                 change.id = claimed or self._ids.setdefault(entry.index, self._hub.store.new_id())
         _if_match(entry, change)
         self._write(plan, entry, change)

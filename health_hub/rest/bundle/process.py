@@ -21,6 +21,7 @@ async def process(hub: Hub, request: Request) -> Response:
     if kind == "transaction":
         return await transaction(hub, request, bundle)
     if kind == "batch":
+        request.batch = True
         return await batch(hub, request, bundle)
     why = "it is missing" if kind is None else f"{str(kind)[:64]!r} is kept with POST [base]/Bundle and not processed"
     raise FhirError(400, Issue("not-supported" if kind else "required", f"Bundle.type is batch or transaction: {why}", ("Bundle.type",)))

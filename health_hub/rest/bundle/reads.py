@@ -24,7 +24,8 @@ def by_hand(request: Request, entry: Entry) -> Request:
         headers["content-type"] = "application/x-www-form-urlencoded"
     elif body is not None:
         headers["content-type"] = "application/fhir+json"
-    return Request.make(entry.method, entry.url, base=request.base, headers=headers, resource=body, client=request.client)
+    return Request.make(entry.method, entry.url, base=request.base, headers=headers, resource=body, client=request.client,
+                        access=request.access)
 
 
 def http_date(instant: str) -> str:

@@ -118,7 +118,8 @@ class Transaction:
             headers = {"content-type": "application/fhir+json"}
             if "ifMatch" in entry.request:
                 headers["if-match"] = entry.request["ifMatch"]
-            by_hand = Request.make("PATCH", f"{stored.type}/{stored.id}", base=self._request.base, headers=headers, resource=entry.resource)
+            by_hand = Request.make("PATCH", f"{stored.type}/{stored.id}", base=self._request.base, headers=headers, resource=entry.resource,
+                                   access=self._request.access)
             try:
                 plan.changes[n] = (entry, await patch_of(self._hub, by_hand, stored))
             except FhirError as e:
@@ -189,7 +190,7 @@ class Transaction:
         if not plan.changes and not plan.expects:
             return []
         try:
-            results: list[Result] = await self._hub.store.commit([change for _, change in plan.changes], plan.expects)
+            results: list[Result] = await self._hub.commit(self._request, [change for _, change in plan.changes], plan.expects)
         except FhirError as e:
             # A version that only we expected has moved on: no fault of the client's.
             if e.status == 412 and plan.own_versions:

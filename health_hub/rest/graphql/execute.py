@@ -46,7 +46,7 @@ class Run:
 
     def __init__(self, hub: Hub, request: Request, search: Search) -> None:
         self.hub, self.request = hub, request
-        self.view = hub.view(request)
+        self.view = hub.view(request, "s")
         self._search = search
         self._reads: list[Read] = []
         self._searches: list[tuple[Callable[[], Awaitable[Any]], Callable[[Any], None]]] = []

@@ -118,7 +118,7 @@ class Record:
     """Walks one compartment and what it refers to."""
 
     def __init__(self, hub: Hub, request: Request, focus: Stored, wanted: Wanted, sent: set[int]) -> None:
-        self._view = hub.view(request)
+        self._view = hub.view(request, "s")
         self._limit = hub.settings.everything_max
         self._base = request.base
         self._focus, self._wanted = focus, wanted

@@ -69,7 +69,7 @@ async def lastn(hub: Hub, request: Request) -> Response:
 
 
 async def _grouped(hub: Hub, request: Request, query: Any, most: int) -> list[Group]:
-    view = hub.view(request)
+    view = hub.view(request, "s")
     by_coding: dict[Coding, Group] = {}
     pace, looked_at, cursor = Pace(), 0, None
     while True:

@@ -114,7 +114,7 @@ async def _change(hub: Hub, request: Request, change: Callable[[list[Any], list[
         if wanted.if_version is None:
             wanted.if_version = stored.version
         try:
-            result = (await hub.store.commit([wanted]))[0]
+            result = (await hub.commit(request, [wanted]))[0]
         except FhirError as e:
             if e.status != 412 or b"if-match" in request.headers or turn == TURNS - 1:
                 raise

@@ -13,8 +13,8 @@ from health_hub.fhir.index import Direct
 from health_hub.fhir.outcome import Issue, bad_request
 from health_hub.fhir.search.query import NearValue, Query, Test
 from health_hub.store.commit import stored
+from health_hub.store.condition import NOTHING, Keys, Source, all_, conjuncts
 from health_hub.store.model import Filter, Hit, SearchPage
-from health_hub.store.search.condition import NOTHING, Keys, Source, conjuncts
 from health_hub.store.search.include import INCLUDED, ROUNDS, included
 from health_hub.store.search.order import sort_keys
 from health_hub.store.search.paging import page
@@ -29,7 +29,7 @@ COUNT = 20  # matches a page when the client does not say
 
 async def search(reader: Any, query: Query, filter: Filter, cursor: Any | None = None, *, timeout: float | None = None) -> SearchPage:
     """One page: matches, then what they include; `cursor` is that of the page before."""
-    world = World(reader, filter, timeout)
+    world = await World.open(reader, filter, timeout)
     source = await _source(query, world)
     if query.summary == "count" or query.count == 0:
         return SearchPage([], None, await total(source, world))
@@ -58,30 +58,30 @@ async def search(reader: Any, query: Query, filter: Filter, cursor: Any | None =
 
 async def count(reader: Any, query: Query, filter: Filter, *, timeout: float | None = None) -> int:
     """How many match."""
-    world = World(reader, filter, timeout)
+    world = await World.open(reader, filter, timeout)
     return await total(await _source(query, world), world)
 
 
 async def find(reader: Any, queries: Sequence[Query], filter: Filter, limit: int = 2, *, timeout: float | None = None) -> list[list[str]]:
     """Ids that match each query, the oldest `limit`. Those by keys alone go together in one statement."""
-    world = World(reader, filter, timeout, hurried=True)
+    world = await World.open(reader, filter, timeout, hurried=True)
     out: list[list[str]] = [[] for _ in queries]
-    together: dict[int, list[tuple[int, tuple[int, ...]]]] = {}
+    together: dict[tuple[tuple[int, ...], int], list[tuple[int, tuple[int, ...]]]] = {}
     for n, query in enumerate(queries):
         source = await _source(query, world)
         if source.condition == NOTHING:
             continue
         keys = [p.any[0] for p in conjuncts(source.condition) if type(p) is Keys and len(p.any) == 1]
         if keys and len(keys) == len(conjuncts(source.condition)) and world.dialect == "postgresql":
-            together.setdefault(len(keys), []).append((n, tuple(keys)))
+            together.setdefault((source.types if world.guarded else (), len(keys)), []).append((n, tuple(keys)))
         else:
             out[n] = [row[2] for row in (await page(source, (), limit, None, world)).rows]
-    for width, asked in together.items():
+    for (types, width), asked in together.items():
         sql = world.sql()
         names = [f"k{i}" for i in range(width)]
         arrays = ", ".join(sql.array([keys[i] for _, keys in asked]) for i in range(width))
         every = ", ".join("q." + k for k in names)
-        seen = "".join(f" AND {c}" for c in sql.seen("r"))
+        seen = "".join(f" AND {c}" for c in sql.seen("r", types))
         # OFFSET 0: the keys first, whatever the planner thinks of walking in order until enough is found.
         one = f"SELECT r.id, r.rid FROM resource r WHERE r.keys @> ARRAY[{every}]{seen} OFFSET 0"
         rows = await world.fetch(
@@ -99,7 +99,9 @@ async def _source(query: Query, world: World) -> Source:
         raise bad_request(
             "parameter _contained: contained resources are not searched for themselves here, only false is supported", "not-supported"
         )
-    return Source(tuple(map(type_number, query.types)), await conditions(query.where, query.types, world))
+    types = tuple(map(type_number, query.types))
+    # The filter stands among the conditions, so that the choice of a statement knows of it.
+    return Source(types, all_((await conditions(query.where, query.types, world), world.seen(types))))
 
 
 async def _distances(rows: Sequence[Any], query: Query, places: Sequence[NearValue], world: World) -> dict[int, float]:

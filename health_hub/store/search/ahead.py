@@ -12,7 +12,7 @@ from collections import OrderedDict
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from health_hub.store.search.condition import Keys, Source, conjuncts
+from health_hub.store.condition import Keys, Source, conjuncts
 from health_hub.store.search.resolve import World
 from health_hub.store.search.sizes import frequent
 from health_hub.store.search.sql import COLUMNS
@@ -30,7 +30,7 @@ _walks: "WeakKeyDictionary[Any, OrderedDict[Any, tuple[float, array[int]]]]" = W
 async def ahead(source: Source, limit: int, at: int, world: World) -> list[Any] | None:
     """The next `limit` rows behind row number `at`; None where the usual way is as good, and at the end of the walk."""
     keyed = [p.any[0] for p in conjuncts(source.condition) if type(p) is Keys and len(p.any) == 1]
-    if world.dialect != "postgresql" or limit <= PAGE or len(source.types) != 1 or not keyed or world.filter.keys_any is not None:
+    if world.dialect != "postgresql" or limit <= PAGE or len(source.types) != 1 or not keyed or world.guarded:
         return None
     kept = _walks.setdefault(world.reader, OrderedDict())
     now = time.monotonic()

@@ -9,8 +9,8 @@ from health_hub.fhir.index import Direct, Restricted, registry
 from health_hub.fhir.json import loads
 from health_hub.fhir.outcome import FhirError, Issue
 from health_hub.fhir.search.query import Include
+from health_hub.store.condition import NOTHING, Keys, Selves, Source
 from health_hub.store.search import terms
-from health_hub.store.search.condition import NOTHING, Keys, Selves, Source
 from health_hub.store.search.resolve import World, by_url, canonical
 from health_hub.store.search.sql import COLUMNS
 from health_hub.store.search.values import plans

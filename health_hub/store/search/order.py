@@ -16,7 +16,7 @@ from health_hub.fhir import index
 from health_hub.fhir.index import LARGEST, SMALLEST, Column, Composite, Direct, Plan, Restricted, Rows, Union
 from health_hub.fhir.json import loads
 from health_hub.fhir.search.query import Sort
-from health_hub.store.search.condition import Atom, Table, Tests
+from health_hub.store.condition import Atom, Table, Tests
 from health_hub.store.search.sql import HEAD, Sql, prefix_range
 from health_hub.store.search.values import plans
 

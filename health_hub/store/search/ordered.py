@@ -10,7 +10,7 @@ from health_hub.fhir import keys
 from health_hub.fhir.index import forms
 from health_hub.fhir.outcome import bad_request
 from health_hub.fhir.search.query import DateValue, NumberValue, QuantityValue, StringValue
-from health_hub.store.search.condition import Atom, Tests
+from health_hub.store.condition import Atom, Tests
 
 
 def dates(value: DateValue) -> Tests:

@@ -15,8 +15,8 @@ from typing import Any
 
 from fhir_profiles.number import Number
 from health_hub.fhir.outcome import FhirError, Issue
+from health_hub.store.condition import NOTHING, Condition, Ids, Keys, Not_, OfType, Ordered, Selves, Source, all_, conjuncts
 from health_hub.store.search.ahead import FROM, ahead
-from health_hub.store.search.condition import NOTHING, Condition, Ids, Keys, Not_, OfType, Ordered, Selves, Source, all_, conjuncts
 from health_hub.store.search.order import Position, SortKey, after, compare, order_by, placed, position
 from health_hub.store.search.ranges import Range, range_sql, ranged
 from health_hub.store.search.resolve import World
@@ -160,7 +160,7 @@ async def _fenced(source: Source, limit: int, world: World) -> tuple[Sql, str] |
     inner = [f"r.keys @> {sql.array(single)}"] if single else []
     inner += [sql.condition(p, "r") for p in first if len(p.any) != 1]
     sql.row_by_row = True
-    outer = [sql.condition(p, "r") for p in rest] + sql.seen("r")
+    outer = [sql.condition(p, "r") for p in rest] + sql.seen("r", source.types, have=parts)
     return sql, f"FROM (SELECT * FROM resource r WHERE {' AND '.join(inner)} OFFSET 0) r WHERE {' AND '.join(outer) or 'true'}"
 
 

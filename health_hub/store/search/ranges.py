@@ -11,8 +11,8 @@ from typing import Any
 
 from fhir_profiles.tables import type_name
 from health_hub.fhir import index
+from health_hub.store.condition import Atom, Condition, Keys, Not_, Ordered, Source, Table, Tests, all_, conjuncts
 from health_hub.store.search import sizes
-from health_hub.store.search.condition import Atom, Condition, Keys, Not_, Ordered, Source, Table, Tests, all_, conjuncts
 from health_hub.store.search.order import Position, SortKey
 from health_hub.store.search.resolve import World
 from health_hub.store.search.sizes import few, frequent
@@ -67,8 +67,6 @@ async def ranged(source: Source, limit: int, world: World, *, again: bool) -> Ra
         return found
     if world.dialect == "sqlite":
         return None if keyed and await _rare(keyed, world) else found
-    if world.filter.keys_any is not None:
-        keyed.append(Keys(world.filter.keys_any))
     return None if keyed and few(keyed, await frequent(world), source.types, limit) else found
 
 

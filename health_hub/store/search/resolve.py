@@ -12,9 +12,8 @@ from health_hub.fhir.index import Direct, Plan, Restricted, Union, forms
 from health_hub.fhir.json import loads
 from health_hub.fhir.outcome import FhirError, Issue, bad_request
 from health_hub.fhir.search.query import And, Chain, Has, Node, Not, Or, ReferenceValue, Test, TokenValue, UriValue
-from health_hub.store.model import Filter
-from health_hub.store.search import ordered, terms
-from health_hub.store.search.condition import (
+from health_hub.store.access import Seen, settled
+from health_hub.store.condition import (
     NOTHING,
     Condition,
     Ids,
@@ -29,6 +28,8 @@ from health_hub.store.search.condition import (
     any_,
     not_,
 )
+from health_hub.store.model import Filter
+from health_hub.store.search import ordered, terms
 from health_hub.store.search.sql import Sql
 from health_hub.store.search.values import ELSEWHERE, matching, plans, test
 
@@ -44,9 +45,26 @@ class World:
         self.hurried = hurried
         self.reader, self.filter, self.timeout = reader, filter, timeout
         self.dialect: str = reader.dialect
+        self._access = Seen(filter)
+
+    @staticmethod
+    async def open(reader: Any, filter: Filter, timeout: float | None, *, hurried: bool = False) -> "World":
+        """With what the filter needs to know."""
+        world = World(reader, filter, timeout, hurried=hurried)
+        if filter.elsewhere():
+            world._access = await settled(filter, world.fetch, sqlite=world.dialect == "sqlite")
+        return world
+
+    @property
+    def guarded(self) -> bool:
+        return self.filter.grants is not None
+
+    def seen(self, types: Sequence[int]) -> Condition:
+        """What the filter asks of rows of these types."""
+        return self._access.on(types)
 
     def sql(self, *, literal: bool = False) -> Sql:
-        return Sql(self.dialect, self.filter, literal=literal)
+        return Sql(self.dialect, self._access, literal=literal)
 
     async def fetch(self, text: str, args: Sequence[Any]) -> list[Any]:
         try:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from health_hub.store.search.condition import Condition, Ids, Keys, Ordered, Selves, Source, Updated, conjuncts
+from health_hub.store.condition import Condition, Ids, Keys, Ordered, Selves, Source, Updated, conjuncts
 from health_hub.store.search.sql import type_key
 
 if TYPE_CHECKING:

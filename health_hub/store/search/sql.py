@@ -8,12 +8,15 @@ from fhir_profiles.tables import RESOURCE_TYPES, type_name
 from health_hub.fhir import keys
 from health_hub.fhir.outcome import FhirError, Issue
 from health_hub.fhir.search.query import NearValue
-from health_hub.store.model import Filter
-from health_hub.store.search.condition import (
+from health_hub.store.access import Seen
+from health_hub.store.condition import (
+    EVERYTHING,
     All,
     Any_,
     Atom,
     Condition,
+    Consented,
+    Decided,
     Element,
     Ids,
     Keys,
@@ -21,12 +24,17 @@ from health_hub.store.search.condition import (
     Not_,
     OfType,
     Ordered,
+    Owned,
+    Persons,
     ReferredBy,
     RefersTo,
+    Related,
     Selves,
     Source,
     Tests,
+    Unlabelled,
     Updated,
+    Written,
     conjuncts,
 )
 
@@ -50,9 +58,9 @@ class Sql:
     is always the same, so that it is planned once a connection.
     """
 
-    def __init__(self, dialect: str, filter: Filter, *, literal: bool = False) -> None:
+    def __init__(self, dialect: str, access: Seen, *, literal: bool = False) -> None:
         self.sqlite = dialect == "sqlite"
-        self.filter = filter
+        self.access = access
         self.literal = literal and not self.sqlite
         self.row_by_row = False  # PostgreSQL: ordered rows are looked up for each resource, not gathered first
         self.args: list[Any] = []
@@ -125,11 +133,15 @@ class Sql:
             if not types and any(type(p) is Ids for p in every):
                 types = range(1, len(RESOURCE_TYPES) + 1)  # the index on ids begins with the type
             out.insert(0, self._living(alias, types))
-        return " AND ".join(out + self.seen(alias, rid)) or "1 = 1"
+        return " AND ".join(out + self.seen(alias, types, rid, have=every)) or "1 = 1"
 
-    def seen(self, alias: str, rid: str | None = None) -> list[str]:
-        """What the filter asks of `resource alias`: the one place it is written."""
-        return [] if self.filter.keys_any is None else [self.condition(Keys(self.filter.keys_any), alias, rid)]
+    def seen(self, alias: str, types: Sequence[int], rid: str | None = None, *, have: Sequence[Condition] = ()) -> list[str]:
+        """What the filter asks of `resource alias`, a row of one of `types` (none: any): the one place it is written.
+
+        have: what the statement asks already.
+        """
+        asked = self.access.on(types)
+        return [] if asked == EVERYTHING else [self.condition(c, alias, rid) for c in conjuncts(asked) if c not in have]
 
     def _living(self, alias: str, types: Sequence[int]) -> str:
         if not types:
@@ -180,6 +192,24 @@ class Sql:
                 near = either([self._near(a, place) for place in places])
                 tables = self.by_rid("position_key", a)
                 return f"EXISTS (SELECT 1 FROM {tables} WHERE {a}.rid = {at} AND {self.among(a + '.p', ps)} AND {near})"
+            case Persons(any=persons):
+                if self.sqlite:
+                    return f"EXISTS (SELECT 1 FROM json_each({alias}.persons) j WHERE {self.among('j.value', persons)})"
+                return f"({alias}.persons && {self.array(persons)})"
+            case Owned(by=by):
+                named = [o for o in by if o is not None]
+                every = [f"{alias}.owner = {self.value(o)}" for o in named] + ([f"{alias}.owner IS NULL"] if None in by else [])
+                return either(every)
+            case Written(by=author):
+                return f"({alias}.author IS NOT NULL AND {alias}.author = {self.value(author)})"
+            case Unlabelled(bits=bits):
+                return f"(({alias}.sensitive & {self.value(bits)}) = 0)"
+            case Related(parties=parties):
+                return self._beside("relation", alias, self.among("{a}.party", parties))
+            case Consented():
+                return self._beside("consent", alias, "{a}.kind IN (1, 3)")
+            case Decided():
+                raise TypeError("Consents are asked before SQL is written (store/access.py)")
             case RefersTo(ps=ps, target=target):
                 return self._refers_to(ps, target, alias, at)
             case ReferredBy(ps=ps, other=other):
@@ -192,6 +222,15 @@ class Sql:
             a = self.alias()
             return f"EXISTS (SELECT 1 FROM key {a} WHERE {self.among(a + '.key', wanted)} AND {a}.rid = {at})"
         return f"({alias}.keys {'@>' if len(wanted) == 1 else '&&'} {self.array(wanted)})"
+
+    def _beside(self, table: str, alias: str, where: str) -> str:
+        """A current row of `relation` or `consent` about one of the persons of the resource."""
+        a = self.alias()
+        at = self.value(self.access.at)
+        now = f"{a}.until > {at} AND {a}.since <= {at} AND {where.replace('{a}', a)}"
+        if self.sqlite:
+            return f"EXISTS (SELECT 1 FROM json_each({alias}.persons) j_{a} JOIN {table} {a} ON {a}.person = j_{a}.value WHERE {now})"
+        return f"EXISTS (SELECT 1 FROM {table} {a} WHERE {a}.person = ANY ({alias}.persons) AND {now})"
 
     def by_rid(self, table: str, a: str) -> str:
         """FROM text for the rows of one resource. SQLite would rather take the range, having no statistics."""

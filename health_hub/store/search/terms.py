@@ -11,7 +11,7 @@ from health_hub.fhir.index import registry
 from health_hub.fhir.json import loads
 from health_hub.fhir.outcome import FhirError, Issue, bad_request
 from health_hub.fhir.search.query import UriValue
-from health_hub.store.search.condition import Condition, Ids, Source, any_
+from health_hub.store.condition import Condition, Ids, Source, any_
 from health_hub.store.search.values import matching, plans
 
 if TYPE_CHECKING:

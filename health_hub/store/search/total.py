@@ -1,21 +1,28 @@
 """How many resources match."""
 
-from health_hub.store.search.condition import (
+from health_hub.store.condition import (
     NOTHING,
     All,
     Any_,
     Condition,
+    Consented,
+    Decided,
     Element,
     Ids,
     Keys,
     Near,
     Not_,
     OfType,
+    Owned,
+    Persons,
     ReferredBy,
     RefersTo,
+    Related,
     Selves,
     Source,
+    Unlabelled,
     Updated,
+    Written,
     conjuncts,
 )
 from health_hub.store.search.ranges import range_count
@@ -55,6 +62,8 @@ def _needs_row(condition: Condition) -> bool:
         case Not_(part=part):
             return _needs_row(part)
         case Ids() | Updated() | Selves() | OfType() | RefersTo() | ReferredBy():
+            return True
+        case Owned() | Written() | Persons() | Unlabelled() | Related() | Consented() | Decided():
             return True
         case Element() | Near():
             return False

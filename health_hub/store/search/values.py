@@ -20,8 +20,7 @@ from health_hub.fhir.search.query import (
     UriValue,
     Value,
 )
-from health_hub.store.search import ordered
-from health_hub.store.search.condition import (
+from health_hub.store.condition import (
     NOTHING,
     Any_,
     Condition,
@@ -38,6 +37,7 @@ from health_hub.store.search.condition import (
     any_,
     not_,
 )
+from health_hub.store.search import ordered
 
 PRESENT = keys.value("p", "")
 # Modifiers that need other resources, or lists of codes; resolve.py.

@@ -1,9 +1,10 @@
-"""What a row must meet, independent of the database: made from a Query by meaning.py, written as SQL by sql.py."""
+"""What a row must meet, of a Query (search/values.py) or an access filter (access.py), independent of the database (search/sql.py)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from health_hub.fhir.consent import Decision, Viewer
 from health_hub.fhir.search.query import NearValue
 
 Table = Literal["date_key", "number_key", "quantity_key", "string_key"]
@@ -72,6 +73,58 @@ class OfType:
     types: tuple[int, ...]
 
 
+# What an access filter asks (store/access.py)
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """Belongs to one of these facilities; None is the province."""
+
+    by: tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Was made by this author."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Persons:
+    """Is about one of these Patients (`keys.reference`)."""
+
+    any: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unlabelled:
+    """Has none of these sensitive labels (bits of labels.BITS)."""
+
+    bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """Is about a Patient with whom one of these parties has a treatment relationship now."""
+
+    parties: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The Consents of a Patient it is about decide so for this viewer, now."""
+
+    viewer: Viewer
+    decision: Decision
+    parties: tuple[int, ...] = ()  # who asks; a denial matters only where they have a relationship
+
+
+@dataclass(frozen=True, slots=True)
+class Consented:
+    """Is about a Patient with a Consent in force that may deny something."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Resources of `types` that meet `condition`; the access filter is added where SQL is made of it."""
@@ -111,7 +164,10 @@ class Not_:
     part: "Condition"
 
 
-Condition = Keys | Ordered | Element | Near | Ids | Updated | Selves | OfType | RefersTo | ReferredBy | All | Any_ | Not_
+Condition = (
+    Keys | Ordered | Element | Near | Ids | Updated | Selves | OfType | RefersTo | ReferredBy | All | Any_ | Not_
+    | Owned | Written | Persons | Unlabelled | Related | Decided | Consented
+)  # fmt: skip
 EVERYTHING = All(())
 NOTHING = Any_(())
 

@@ -1,0 +1,103 @@
+"""The authorization server of a process: its parts, where they find each other, and what is told to them from above."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from health_hub.auth.clients import Clients
+from health_hub.auth.keys import Keys
+from health_hub.auth.model import Account, Claims, Client
+from health_hub.auth.tokens import Tokens
+from health_hub.settings import SettingError, Settings
+from health_hub.store.store import Store
+
+KEY_LENGTH = 32  # characters of HEALTH_HUB_KEY at least
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A patient to choose from. id: of the Patient; birth_date, gender: as FHIR writes them, "" where unknown."""
+
+    id: str
+    name: str
+    birth_date: str = ""
+    gender: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Facility:
+    """An Organization a person may act for. reference: `Organization/x`."""
+
+    reference: str
+    name: str
+
+
+class Revocations(Protocol):
+    """What is no longer good although it has not ended. Ids are of tokens, sessions (grants), clients or accounts."""
+
+    def covers(self, claims: Claims) -> bool:
+        """Whether a token was revoked, by its own id or its grant, client or account."""
+
+
+async def _nobody(account: Account, organization: str | None, text: str) -> Sequence[Person]:
+    return ()
+
+
+async def _never(account: Account, organization: str | None, patient: str) -> bool:
+    return False
+
+
+async def _nowhere(account: Account) -> Sequence[Facility]:
+    return ()
+
+
+async def _no_request(request_uri: str, client: Client) -> dict[str, str] | None:
+    return None
+
+
+def issuer_of(settings: Settings) -> str:
+    """The hub's origin: base_url without its /fhir, or where it listens."""
+    if settings.base_url:
+        return settings.base_url.rstrip("/").removesuffix("/fhir").rstrip("/")
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{settings.port}"
+
+
+class Authority:
+    """One a process. `await start()` before use: it reads the keys and begins to watch; `await stop()` ends that.
+
+    patients, may_see, facilities: set by access/, which can see the record; until then nobody and nothing is found.
+    par_request: parameters pushed under a request_uri for this client, once (RFC 9126).
+    restriction_ok: whether a search parameter may restrict a scope (auth/scopes.py).
+    """
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        if settings.key and len(settings.key) < KEY_LENGTH:
+            raise SettingError(f"HEALTH_HUB_KEY has at least {KEY_LENGTH} characters")
+        self.store, self.settings = store, settings
+        self.issuer = issuer_of(settings)
+        self.audience = f"{self.issuer}/fhir"
+        keep = max(settings.access_token_seconds, settings.id_token_seconds)
+        self.keys = Keys(store.records, settings.key.encode() or store.secret, keep)
+        self.revoked: Revocations | None = None
+        self.tokens = Tokens(self.issuer, self.audience, self.keys, settings.access_token_seconds, self._is_revoked)
+        self.clients = Clients(store.records)
+        self.patients: Callable[[Account, str | None, str], Awaitable[Sequence[Person]]] = _nobody
+        self.may_see: Callable[[Account, str | None, str], Awaitable[bool]] = _never
+        self.facilities: Callable[[Account], Awaitable[Sequence[Facility]]] = _nowhere
+        self.par_request: Callable[[str, Client], Awaitable[dict[str, str] | None]] = _no_request
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    async def start(self) -> None:
+        await self.keys.load()
+        self._tasks.append(asyncio.create_task(self.keys.watch()))
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    def _is_revoked(self, claims: Claims) -> bool:
+        return self.revoked is not None and self.revoked.covers(claims)

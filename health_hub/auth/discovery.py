@@ -1,0 +1,6 @@
+"""tmp"""
+from typing import Any
+
+
+def smart(authority: Any) -> dict[str, Any]:
+    return {}

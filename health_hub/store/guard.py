@@ -1,0 +1,108 @@
+"""Whether a commit's changes may be made by who makes them, decided inside the transaction that makes them (model.Writer).
+
+What the writer does not see is treated as if it did not exist: the same refusals, word for word.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from health_hub.fhir import index, keys
+from health_hub.fhir.outcome import FhirError, Issue
+from health_hub.store import judge
+from health_hub.store.access import Facts, now, sees
+from health_hub.store.model import Relation, Writer
+from health_hub.store.prepare import Prepared
+
+GRANTED = -1  # `rid` of relationships that no resource makes: reindexing leaves them alone
+
+
+@dataclass(slots=True)
+class Guard:
+    """What one transaction's decisions need: the resources to be changed, and the Patients that are written about."""
+
+    current: dict[tuple[int, str], Facts] = field(default_factory=dict)
+    patients: dict[int, Facts] = field(default_factory=dict)
+
+    @staticmethod
+    async def of(t: Any, units: Sequence[tuple[Writer, Sequence[Prepared]]]) -> "Guard":
+        guard = Guard()
+        if not units:
+            return guard
+        every = [p for _, prepared in units for p in prepared]
+        wanted = sorted({(p.type, p.id) for p in every if p.change.id is not None})
+        if wanted:
+            guard.current = {name: facts for name, (_, facts) in (await judge.by_id(t, wanted)).items()}
+        persons = sorted({person for p in every if p.rows is not None for person in p.rows.persons})
+        if persons:
+            found = await judge.by_self(t, persons)
+            guard.patients = {self: facts for self, (row, facts) in found.items() if not row[5]}
+        return guard
+
+    def hidden(self, by: Writer, p: Prepared) -> bool:
+        """Whether something stands under the id that the writer does not see."""
+        facts = self.current.get((p.type, p.id))
+        return facts is not None and not sees(by.filter.on(p.type), facts, now())
+
+    def allow(self, by: Writer, p: Prepared, *, alive: bool, taken: bool, own: frozenset[int]) -> None:
+        """FhirError 403, 404 or 409 unless the change may be made to what is there, and about these Patients."""
+        facts = self.current.get((p.type, p.id))
+        change = p.change
+        if alive:
+            assert facts is not None
+            may = by.delete if change.action == "delete" else by.update
+            if not sees(may.on(p.type), facts, now()):
+                verb = "deleted" if change.action == "delete" else "changed"
+                raise FhirError(403, Issue("forbidden", f"{change.type}/{p.id}: this record may not be {verb} by you"))
+        elif (change.action == "update" or change.chosen) and not by.ids:
+            # R4 http.html#upsert: ids are chosen by systems only. A hidden resource answers the same.
+            raise FhirError(404, Issue("not-found", f"{change.type}/{p.id}: is not known"))
+        elif taken and (facts is None or not sees(by.delete.on(p.type), facts, now())):
+            raise FhirError(409, Issue("duplicate", f"{change.type}/{p.id}: the id cannot be used, choose another"))
+        if p.rows is None:
+            return
+        for person in p.rows.persons:
+            if person in own or person == p.self:
+                continue
+            about = self.patients.get(person)
+            if about is None or not sees(by.persons, about, now()):
+                name = self._name(p, person)
+                raise FhirError(422, Issue("not-found", f"{change.type}: {name} is not known", (change.type,)))
+
+    @staticmethod
+    def _name(p: Prepared, person: int) -> str:
+        """The reference that names this Patient."""
+        found = index.all_references(p.change.resource or {})
+        return next((r for r in found if keys.reference(r) == person), "a Patient it names")
+
+    def becomes(self, by: Writer, p: Prepared, owner: str | None, author: str | None, *, new: bool) -> None:
+        """FhirError 403 unless the writer may make such a resource, or leave one behind that reads so."""
+        if p.rows is None:
+            return
+        after = Facts(p.type, p.self, p.rows.keys, owner, author, p.rows.sensitive, p.rows.persons)
+        for person in p.rows.persons:
+            if (about := self.patients.get(person)) is not None:
+                after.parties |= about.parties
+        if not sees((by.create if new else by.update).on(p.type), after, now()):
+            what = "created" if new else "changed so"
+            raise FhirError(403, Issue("forbidden", f"{p.change.type}: this record may not be {what} by you"))
+
+
+    def first(self, p: Prepared) -> bool:
+        """Whether it makes a relationship of a party with a Patient where there was none."""
+        if p.rows is None:
+            return False
+        known = {person: facts.parties for person, facts in self.patients.items()}
+        return any(party not in known.get(person, ()) for party, person, _, _ in p.rows.relations)
+
+
+async def grant(t: Any, relations: Sequence[Relation]) -> None:
+    """Writes relationships that no resource makes; those that have ended go."""
+    m = "?" if t.dialect == "sqlite" else "$"
+    await t.run([
+        (f"DELETE FROM relation WHERE rid = {GRANTED} AND until <= {m}1", [(now(),)]),
+        (
+            f"INSERT INTO relation (party, person, since, until, rid) VALUES ({m}1, {m}2, {m}3, {m}4, {GRANTED})",
+            [(r.party, r.person, r.since, r.until) for r in relations],
+        ),
+    ])
