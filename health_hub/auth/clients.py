@@ -121,7 +121,7 @@ class Clients:
 
     async def once(self, name: str, until: int) -> bool:
         """Whether `name` is heard for the first time before `until` (seconds since 1970); true for one caller, on all workers."""
-        id = hashlib.sha256(name.encode()).hexdigest()
+        id = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
         try:
             await self._records.change([Put("jti", id, {}, version=0, expires=until * 1000)])
         except Conflict:

@@ -116,7 +116,8 @@ class Registration:
         if there := [n for n in _OURS if n in said]:
             raise _metadata(f"{', '.join(there)} is not the client's to say")
         given = said.get("client_secret")
-        if given is not None and not (isinstance(given, str) and given.isascii() and client.secret and hmac.compare_digest(hashed(given), client.secret)):
+        ascii = given if isinstance(given, str) and given.isascii() else ""
+        if given is not None and not (client.secret and hmac.compare_digest(hashed(ascii), client.secret)):
             raise _metadata("client_secret is not the one that was issued")
         new = self._client(said, system=record.data["system"])
         secret, kept = "", client.secret
@@ -269,7 +270,7 @@ def _key(said: Any) -> dict[str, str]:
         raise _metadata(f"jwks: {e}") from None
     if not all(isinstance(v, str) and v.isascii() and v.isprintable() for v in kept.values()):
         raise _metadata("jwks: the members of a key are text, printable ASCII")
-    return kept  # type: ignore[no-any-return]
+    return kept
 
 
 def scope_of(said: dict[str, Any], *, system: bool, grants: tuple[str, ...]) -> str:
