@@ -67,6 +67,7 @@ class Client(_Kept):
     client_uri: str | None = None
     logo_uri: str | None = None
     dpop_bound_access_tokens: bool = False
+    id_token_signed_response_alg: str = "RS256"
     registered: bool = False  # by dynamic registration
     enabled: bool = True
 

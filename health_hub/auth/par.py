@@ -6,13 +6,9 @@ Record kind "par", id SHA-256 of the random part of the request_uri: {"client", 
 import hashlib
 import secrets
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from health_hub.auth.model import AuthError, Client
-from health_hub.store.records import Put, now
-
-if TYPE_CHECKING:
-    from health_hub.auth.authority import Authority
+from health_hub.store.records import Put, Records, now
 
 PREFIX = "urn:ietf:params:oauth:request_uri:"
 SECONDS = 90
@@ -29,25 +25,25 @@ def pushable(client: Client, form: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in form.items() if k not in _PROOF} | {"client_id": client.id}
 
 
-async def push(authority: "Authority", client: Client, params: Mapping[str, str]) -> dict[str, str | int]:
+async def push(records: Records, client: Client, params: Mapping[str, str]) -> dict[str, str | int]:
     """Keeps a request that was found valid; the answer (RFC 9126 2.2)."""
     name = secrets.token_urlsafe(32)
-    await authority.store.records.change(
+    await records.change(
         [Put("par", _hash(name), {"client": client.id, "params": dict(params)}, version=0, expires=now() + SECONDS * 1000)]
     )
     return {"request_uri": PREFIX + name, "expires_in": SECONDS}
 
 
-async def pull(authority: "Authority", request_uri: str, client: Client) -> dict[str, str] | None:
+async def pull(records: Records, request_uri: str, client: Client) -> dict[str, str] | None:
     """The request kept under a request_uri, for its client alone, once; None: there is none (any more)."""
     if not request_uri.startswith(PREFIX) or len(request_uri) > 200:
         return None
     id = _hash(request_uri.removeprefix(PREFIX))
-    there = await authority.store.records.get("par", id)
+    there = await records.get("par", id)
     # Looked at before it is taken: another client cannot use up what is not its own.
     if there is None or there.data["client"] != client.id:
         return None
-    taken = await authority.store.records.take("par", id)
+    taken = await records.take("par", id)
     return None if taken is None else dict(taken.data["params"])
 
 

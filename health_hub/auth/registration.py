@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from health_hub.auth import jose, redirects
 from health_hub.auth.audit import AuthEvent
 from health_hub.auth.clients import hashed
-from health_hub.auth.fetch import Fetch, FetchError
+from health_hub.auth.fetch import FetchError
 from health_hub.auth.ids import possible
 from health_hub.auth.model import AuthError, AuthMethod, Client, Grant
 from health_hub.store.records import Conflict, Put, Record, Records, Take, now
@@ -43,6 +43,7 @@ _OURS = ("registration_access_token", "registration_client_uri", "client_secret_
 # What an update leaves as the hub set it, and what of it ends tokens given before.
 _KEPT = ("id", "secret", "organization", "labels", "enabled")
 _RIGHTS = ("scope", "grant_types", "token_endpoint_auth_method", "jwks", "jwks_uri", "dpop_bound_access_tokens")
+_JWK = ("kty", "crv", "x", "y", "n", "e", "kid", "use", "alg")
 _ORGANIZATION = re.compile(r"Organization/[A-Za-z0-9.-]{1,64}")
 _ALGORITHMS = ("RS256", "ES256")
 
@@ -80,7 +81,6 @@ class Registration:
 
     def __init__(self, authority: "Authority") -> None:
         self._authority, self._records = authority, authority.store.records
-        self._fetch = Fetch(authority.settings.trusted_hosts)
 
     async def register(self, said: dict[str, Any], token: str | None, address: str = "") -> dict[str, Any]:
         """The client information response (RFC 7591 3.2.1). token: the initial access token. Raises AuthError."""
@@ -116,7 +116,8 @@ class Registration:
         if there := [n for n in _OURS if n in said]:
             raise _metadata(f"{', '.join(there)} is not the client's to say")
         given = said.get("client_secret")
-        if given is not None and not (isinstance(given, str) and client.secret and hmac.compare_digest(hashed(given), client.secret)):
+        ascii = given if isinstance(given, str) and given.isascii() else ""
+        if given is not None and not (client.secret and hmac.compare_digest(hashed(ascii), client.secret)):
             raise _metadata("client_secret is not the one that was issued")
         new = self._client(said, system=record.data["system"])
         secret, kept = "", client.secret
@@ -229,7 +230,7 @@ class Registration:
             raise _metadata("private_key_jwt needs jwks or jwks_uri")
         if uri is not None:
             try:
-                self._fetch.check(uri if isinstance(uri, str) else "")
+                self._authority.fetch.check(uri if isinstance(uri, str) else "")
             except FetchError as e:
                 raise _metadata(f"jwks_uri: {e}") from None
             return None, uri
@@ -238,12 +239,7 @@ class Registration:
         keys = jwks.get("keys") if isinstance(jwks, dict) else None
         if not isinstance(keys, list) or not 0 < len(keys) <= KEYS or len(json.dumps(jwks)) > JWKS_MAX:
             raise _metadata(f"jwks is a JWK Set of 1 to {KEYS} keys")
-        for key in keys:
-            try:
-                jose.public(key)
-            except jose.Malformed as e:
-                raise _metadata(f"jwks: {e}") from None
-        return {"keys": keys}, None
+        return {"keys": [_key(key) for key in keys]}, None
 
     def _shown(self, client: Client, kept: dict[str, Any]) -> dict[str, Any]:
         """What is registered, in RFC 7591's names."""
@@ -263,6 +259,18 @@ class Registration:
     @staticmethod
     def _once(client: Client, secret: str) -> dict[str, Any]:
         return {"client_secret": secret, "client_secret_expires_at": 0} if secret else {}
+
+
+def _key(said: Any) -> dict[str, str]:
+    """A public key, of what was sent only what a key is made of (RFC 7517 4, RFC 7518 6)."""
+    kept = {k: v for k, v in said.items() if k in _JWK or k in jose.PRIVATE} if isinstance(said, dict) else said
+    try:
+        jose.public(kept)
+    except jose.Malformed as e:
+        raise _metadata(f"jwks: {e}") from None
+    if not all(isinstance(v, str) and v.isascii() and v.isprintable() for v in kept.values()):
+        raise _metadata("jwks: the members of a key are text, printable ASCII")
+    return kept
 
 
 def scope_of(said: dict[str, Any], *, system: bool, grants: tuple[str, ...]) -> str:

@@ -69,7 +69,8 @@ async def _asserted(d: Door, client: Client, jti: str, key: ECKey = KEY, **head:
 
 
 async def _client(d: Door, uri: str, trusted: Sequence[str] = (), **more: Any) -> Client:
-    d.authority.clients.fetch_jwks = JwkSets(Fetch(trusted, **more).json).fresh
+    d.authority.fetch = Fetch(trusted, **more)
+    d.authority.clients.fetch_jwks = JwkSets(d.authority.fetch.json).fresh
     return (await d.client(token_endpoint_auth_method="private_key_jwt", grant_types=("client_credentials",), jwks_uri=uri))[0]
 
 

@@ -25,6 +25,9 @@ class Pushing:
         async with self.door.from_() as client:
             return await client.post(PATH, data=ASKED | more, auth=auth or (self.client.id, self.secret))
 
+    async def pull(self, request_uri: str, client: Client | None = None) -> dict[str, str] | None:
+        return await self.authority.par_request(request_uri, client or self.client)
+
 
 @pytest.fixture
 async def pushing(store: Store) -> AsyncIterator[Pushing]:
@@ -47,8 +50,8 @@ async def test_a_pushed_request_is_had_once_and_without_the_clients_proof(pushin
     assert uri.startswith("urn:ietf:params:oauth:request_uri:")
     kept = json.dumps([[r.id, r.data] for r in await pushing.authority.store.records.page("par")])
     assert uri.removeprefix(par.PREFIX) not in kept
-    assert await par.pull(pushing.authority, uri, pushing.client) == ASKED | {"client_id": pushing.client.id}
-    assert await par.pull(pushing.authority, uri, pushing.client) is None
+    assert await pushing.pull(uri) == ASKED | {"client_id": pushing.client.id}
+    assert await pushing.pull(uri) is None
 
 
 async def test_the_secret_of_the_form_is_not_kept(pushing: Pushing) -> None:
@@ -60,28 +63,28 @@ async def test_the_secret_of_the_form_is_not_kept(pushing: Pushing) -> None:
 
 async def test_of_many_who_use_a_request_uri_at_once_one_has_it(pushing: Pushing) -> None:
     uri = (await pushing.push()).json()["request_uri"]
-    had = await asyncio.gather(*(par.pull(pushing.authority, uri, pushing.client) for _ in range(8)))
+    had = await asyncio.gather(*(pushing.pull(uri) for _ in range(8)))
     assert sum(h is not None for h in had) == 1
 
 
 async def test_another_client_neither_has_it_nor_uses_it_up(pushing: Pushing) -> None:
     other, _ = await pushing.door.client()
     uri = (await pushing.push()).json()["request_uri"]
-    assert await par.pull(pushing.authority, uri, other) is None
-    assert await par.pull(pushing.authority, uri, pushing.client) is not None
+    assert await pushing.pull(uri, other) is None
+    assert await pushing.pull(uri) is not None
 
 
 async def test_it_ends_after_its_time(pushing: Pushing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(par, "SECONDS", 1)
     uri = (await pushing.push()).json()["request_uri"]
     await asyncio.sleep(1.05)
-    assert await par.pull(pushing.authority, uri, pushing.client) is None
+    assert await pushing.pull(uri) is None
 
 
 @pytest.mark.parametrize("uri", ["", "x", "urn:ietf:params:oauth:request_uri:", "urn:ietf:params:oauth:request_uri:guess",
                                  "https://evil.example/request.jwt", "urn:ietf:params:oauth:request_uri:" + "x" * 500])  # fmt: skip
 async def test_a_made_up_request_uri_is_nothing(pushing: Pushing, uri: str) -> None:
-    assert await par.pull(pushing.authority, uri, pushing.client) is None
+    assert await pushing.pull(uri) is None
 
 
 async def test_a_pushed_request_points_to_no_other(pushing: Pushing) -> None:

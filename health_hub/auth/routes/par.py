@@ -29,7 +29,7 @@ def router(authority: Authority, validate: Validate) -> APIRouter:
         if "authorization_code" not in client.grant_types:
             raise AuthError("unauthorized_client", "the client is not registered for the code flow")
         await validate(client, params)
-        return answer(await push(authority, client, params), 201)
+        return answer(await push(authority.store.records, client, params), 201)
 
     routes.add_api_route("/auth/par", answering(pushed), methods=["POST"])
     return routes
