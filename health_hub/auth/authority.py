@@ -10,6 +10,8 @@ from health_hub.auth import par
 from health_hub.auth.accounts import Accounts
 from health_hub.auth.audit import Audit, untold
 from health_hub.auth.clients import Clients
+from health_hub.auth.device import Devices
+from health_hub.auth.families import Families
 from health_hub.auth.fetch import Fetch, JwkSets
 from health_hub.auth.keys import Keys
 from health_hub.auth.model import Account, Client
@@ -52,6 +54,14 @@ async def _nowhere(account: Account) -> Sequence[Facility]:
     return ()
 
 
+async def _no_accesses(account: Account, patient: str, after: str | None) -> Any:
+    raise LookupError("no trail is connected")
+
+
+def _not_enforced(type: str, query: str) -> bool:
+    return False
+
+
 def issuer_of(settings: Settings) -> str:
     """The hub's origin: base_url without its /fhir, or where it listens."""
     if settings.base_url:
@@ -63,9 +73,10 @@ def issuer_of(settings: Settings) -> str:
 class Authority:
     """One a process. `await start()` before use: it reads the keys and begins to watch; `await stop()` ends that.
 
-    patients, may_see, facilities: set by access/, which can see the record; until then nobody and nothing is found.
+    patients, may_see, facilities, access_list, audit: set by access/, which can see the record; until then nobody and nothing is
+    found. access_list(account, patient, after): a page of who read that patient's record.
     par_request: parameters pushed under a request_uri for this client, once (RFC 9126).
-    restriction_ok: whether a search parameter may restrict a scope (auth/scopes.py).
+    restriction_ok(type, query): whether search parameters may restrict a scope (auth/scopes.py); set by access/, which enforces it.
     """
 
     def __init__(self, store: Store, settings: Settings) -> None:
@@ -84,10 +95,15 @@ class Authority:
         self.accounts = Accounts(store)
         self.accounts.revoke = self._rights_changed
         self.sessions = Sessions(store, settings, self.accounts)
+        self.families = Families(store, settings, self.revoked, self.sessions.get)
+        self.sessions.ended = self.families.end_session
+        self.devices = Devices(self)
         self.audit: Audit = untold
         self.patients: Callable[[Account, str | None, str], Awaitable[Sequence[Person]]] = _nobody
         self.may_see: Callable[[Account, str | None, str], Awaitable[bool]] = _never
         self.facilities: Callable[[Account], Awaitable[Sequence[Facility]]] = _nowhere
+        self.access_list: Callable[[Account, str, str | None], Awaitable[Any]] = _no_accesses
+        self.restriction_ok: Callable[[str, str], bool] = _not_enforced
         self.par_request: Callable[[str, Client], Awaitable[dict[str, str] | None]] = partial(par.pull, store.records)
         self._tasks: list[asyncio.Task[Any]] = []
 
