@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PARAMETERS, VALUE_MAX = 50, 2000  # of a request; characters of a value other than scope and tokens
 LOGIN_HINT_MAX = 200  # characters
 MAX_AGE = 366 * 86_400  # seconds; whoever asks for more asks for nothing
-_LONG = {"scope": scopes.LENGTH, "id_token_hint": 8192, "claims": 8192, "request": 0, "registration": 0}
+_LONG = {"scope": scopes.LENGTH, "id_token_hint": 8192, "claims": 8192, "request": 16_384, "registration": 16_384}
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")  # SHA-256 in base64url
 _PROMPTS = {"none", "login", "consent", "select_account"}
 # RFC 8252 7.3: the port of a loopback redirect is the system's to choose; by address, not by name (8.3).
@@ -64,7 +64,7 @@ def single(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     if len(given) > PARAMETERS or len(found) != len(given):
         raise AuthError("invalid_request", "a parameter is there twice, or there are too many")
     for name, value in found.items():
-        if len(value) > _LONG.get(name, VALUE_MAX) and _LONG.get(name) != 0:
+        if len(value) > _LONG.get(name, VALUE_MAX):
             raise AuthError("invalid_request", "a parameter is too long")
         if "\0" in value or not _unicode(value):
             raise AuthError("invalid_request", "a parameter cannot be read")
