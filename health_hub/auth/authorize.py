@@ -150,11 +150,11 @@ async def finish(
         await consents.remember(authority, account.id, client.id, given)
     context = pending.launch
     granted = Granted(
-        id=secrets.token_urlsafe(16), client=client.id, account=account.id, scope=given, asked=pending.request.asked, began=int(time.time()),
-        signed_in=session.signed_in, amr=session.amr, session=session.id, organization=session.organization,
+        id=secrets.token_urlsafe(16), client=client.id, account=account.id, scope=given, asked=pending.request.asked,
+        began=int(time.time()), signed_in=session.signed_in, amr=session.amr, session=session.id, organization=session.organization,
         offline="offline_access" in given.split(), patient=chosen, encounter=encounter,
         need_patient_banner=None if chosen is None else context.need_patient_banner if context else True,
-        intent=context.intent if context else None, smart_style_url=(context.smart_style_url if context else None) or None,
+        intent=context.intent if context else None, smart_style_url=context.smart_style_url if context else None,
         nonce=pending.request.nonce,
     )  # fmt: skip
     code = secrets.token_urlsafe(32)
