@@ -4,7 +4,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
-from health_hub.auth import scopes
+from health_hub.auth import consents, scopes
 from health_hub.auth.grants.answer import answered, bound, holder, refreshes
 from health_hub.auth.grants.asked import Answer, TokenRequest
 from health_hub.auth.model import AuthError, Granted
@@ -31,5 +31,7 @@ async def redeem(authority: "Authority", asked: TokenRequest) -> Answer:
         need_patient_banner=None if approved.patient is None else True, thumbprint=bound(asked),
     )  # fmt: skip
     account = await holder(authority, granted)
+    # So that the person sees it among their applications and can take it back.
+    await consents.remember(authority, account.id, asked.client.id, scope)
     refresh_token = await authority.families.begin(granted, refreshing=refreshes(asked, scope))
     return await answered(authority, asked, account, granted, scope=scope, refresh_token=refresh_token, fresh=True)
