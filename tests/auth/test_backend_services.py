@@ -73,7 +73,8 @@ async def test_a_system_acts_for_its_facility(f: Flow, alg: str) -> None:
 
 
 @pytest.mark.parametrize(("scope", "got"), [
-    ("system/Patient.rs", "system/Patient.rs"), ("system/*.read", "system/*.read"), ("system/Observation.cruds", "system/Observation.cruds"),
+    ("system/Patient.rs", "system/Patient.rs"), ("system/*.read", "system/*.read"),
+    ("system/Observation.cruds", "system/Observation.cruds"),
     ("system/*.cruds", "system/*.rs system/Observation.cruds"), ("openid user/*.rs system/Patient.r", "system/Patient.r"),
 ])  # fmt: skip
 async def test_a_system_gets_system_scopes_it_is_registered_for(f: Flow, scope: str, got: str) -> None:
@@ -125,7 +126,8 @@ async def test_algorithms_that_prove_nothing_are_refused(f: Flow) -> None:
     pem = RSA.as_pem(private=False)
     hs = jose.jwt.encode({"alg": "HS256", "kid": "rsa"}, claims(client), OctKey.import_key(base64.b64encode(pem)))
     attempts = [
-        raw({"alg": "none"}, claims(client), b""), raw({"alg": "none"}, claims(client)), raw({"alg": "None", "kid": "ec"}, claims(client)), hs,
+        raw({"alg": "none"}, claims(client), b""), raw({"alg": "none"}, claims(client)),
+        raw({"alg": "None", "kid": "ec"}, claims(client)), hs,
         signed(client, head={"kid": "rsa"}), signed(client, head={"kid": "unknown"}), signed(client)[:-6] + "AAAAAA",
         jose.sign({"alg": "ES384", "kid": "ec"}, claims(client), ECKey.generate_key("P-384")), "x", "a.b.c", "",
     ]  # fmt: skip

@@ -140,7 +140,8 @@ async def test_a_carer_picks_among_theirs(f: Flow) -> None:
 
 async def test_what_was_picked_for_one_person_is_looked_at_again_for_another(f: Flow) -> None:
     client, _ = await f.app()
-    one, other = await f.session(await f.person("carer", "me.mai", ("con-1",))), await f.session(await f.person("carer", "bo.nam", ("con-2",)))
+    one = await f.session(await f.person("carer", "me.mai", ("con-1",)))
+    other = await f.session(await f.person("carer", "bo.nam", ("con-2",)))
     pending = await authorize.pick(f.authority, await f.begin(client), one, "con-1")
     with pytest.raises(Returned, match="access_denied"):
         await authorize.finish(f.authority, pending, other, scope="openid patient/*.rs")
@@ -148,6 +149,7 @@ async def test_what_was_picked_for_one_person_is_looked_at_again_for_another(f: 
 
 async def test_no_context_that_can_be_none(f: Flow) -> None:
     good = Launch("c", "a", "bn-001", "e-1")
-    for bad in (replace(good, patient="Patient/bn-001"), replace(good, patient=None), replace(good, encounter="x" * 65), replace(good, intent="a b")):
+    for bad in (replace(good, patient="Patient/bn-001"), replace(good, patient=None), replace(good, encounter="x" * 65),
+                replace(good, intent="a b")):  # fmt: skip
         with pytest.raises(ValueError):
             await launch.create(f.authority.store.records, bad)
