@@ -37,7 +37,7 @@ def add(commands: Any, shared: argparse.ArgumentParser) -> None:
     s.add_argument("--public", action="store_true", help="it can keep no secret: an application in a browser or on a device")
     s.add_argument("--scope", action="append", default=[], metavar="S", help="scopes it may ask for; may be repeated")
     s.add_argument("--redirect-uri", action="append", default=[], metavar="U", help="where codes may be sent; may be repeated")
-    s.add_argument("--post-logout-redirect-uri", action="append", default=[], metavar="U", help="where to after signing out; may be repeated")
+    s.add_argument("--post-logout-redirect-uri", action="append", default=[], metavar="U", help="where signing out may lead; repeatable")
     s.add_argument("--organization", metavar="REF", help="Organization/ID that a system acts for (default: the province)")
     s.add_argument("--label", action="append", default=[], metavar="CODE", help="sensitive label a system may see; may be repeated")
     s.add_argument("--jwks", metavar="FILE", help="its public keys, a JWK Set")
