@@ -18,6 +18,7 @@ from urllib.parse import unquote_plus
 from joserfc.jwk import Key
 
 from health_hub.auth import jose
+from health_hub.auth.ids import possible
 from health_hub.auth.model import AuthError, Client
 from health_hub.store.records import Conflict, Put, Records
 
@@ -59,7 +60,7 @@ class Clients:
         if found is None or now - found[0] > CACHED_SECONDS:
             if len(self._seen) >= CACHED:
                 self._seen.clear()
-            record = await self._records.get("client", id) if len(id) <= 200 else None
+            record = await self._records.get("client", id) if possible(id) else None
             found = self._seen[id] = (now, None if record is None else Client.of(record.data))
         return found[1]
 
@@ -120,7 +121,7 @@ class Clients:
 
     async def once(self, name: str, until: int) -> bool:
         """Whether `name` is heard for the first time before `until` (seconds since 1970); true for one caller, on all workers."""
-        id = hashlib.sha256(name.encode()).hexdigest()
+        id = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
         try:
             await self._records.change([Put("jti", id, {}, version=0, expires=until * 1000)])
         except Conflict:

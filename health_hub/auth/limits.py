@@ -51,9 +51,6 @@ class _Kept(Generic[T]):
         if len(self._table) > self._most:
             self._table.popitem(last=False)
 
-    def forget(self, name: bytes) -> None:
-        self._table.pop(name, None)
-
 
 class Rate:
     """At most `limit` in any `seconds`, by key: this window's count, and of the one before as much as still reaches into it."""
@@ -103,4 +100,7 @@ class Waits:
         self._kept.put(name, (count + 1, now + self._limit.delay(count + 1)))
 
     def right(self, key: str) -> None:
-        self._kept.forget(self._kept.name(key))
+        """The guess counted last was right. Those before it stay: a right one of one's own buys no wrong ones."""
+        now, name = self._clock(), self._kept.name(key)
+        if kept := self._kept.get(name):
+            self._kept.put(name, (kept[0] - 1, now))

@@ -67,6 +67,7 @@ class Client(_Kept):
     client_uri: str | None = None
     logo_uri: str | None = None
     dpop_bound_access_tokens: bool = False
+    id_token_signed_response_alg: str = "RS256"
     registered: bool = False  # by dynamic registration
     enabled: bool = True
 
@@ -111,6 +112,35 @@ class Claims:
     encounter: str | None = None
     session: str | None = None
     thumbprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Granted(_Kept):
+    """What a person let a client have, from the code or device code to the last refresh. times: seconds since 1970 UTC.
+
+    id: `Claims.session` of its access tokens. scope: v2; asked: the client's own words, in which it is answered. session: the
+    browser's in which it was given; offline: outlives it. patient, encounter, need_patient_banner, intent, smart_style_url: launch
+    context. thumbprint: of the DPoP key that refresh tokens are bound to (RFC 9449 5). nonce: of the authorization request.
+    """
+
+    id: str
+    client: str
+    account: str
+    scope: str
+    asked: str
+    began: int
+    signed_in: int
+    amr: tuple[str, ...] = ()
+    session: str = ""
+    organization: str | None = None
+    offline: bool = False
+    patient: str | None = None
+    encounter: str | None = None
+    need_patient_banner: bool | None = None
+    intent: str | None = None
+    smart_style_url: str | None = None
+    thumbprint: str | None = None
+    nonce: str | None = None
 
 
 class AuthError(Exception):

@@ -52,12 +52,16 @@ def test_guesses_wait_twice_as_long_each_time_and_are_forgotten() -> None:
     assert waits.left("a") == 0
 
 
-def test_a_right_guess_ends_the_wait() -> None:
-    waits = Waits(Limit(1, 5, 60, 600))
+def test_a_right_guess_is_taken_back_and_the_wrong_ones_before_it_are_not() -> None:
+    clock = Clock()
+    waits = Waits(Limit(2, 5, 60, 600), clock=clock)
     waits.count("a")
-    assert waits.left("a") > 0
-    waits.right("a")
-    assert waits.left("a") == 0
+    for _ in range(5):
+        waits.count("a")
+        waits.right("a")
+        assert waits.left("a") == 0
+    waits.count("a")
+    assert waits.left("a") == 5
 
 
 def test_who_an_address_stands_for() -> None:
