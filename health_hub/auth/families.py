@@ -74,7 +74,8 @@ class Families:
         g = Granted.of(record.data)
         if not g.offline and await self._alive(g.session) is None:
             return None
-        return Family(g.id, g.client, g.account, g.scope, record.data["issued"], record.data["ends"], None, g.patient, g.encounter, g.thumbprint)
+        issued, ends = record.data["issued"], record.data["ends"]
+        return Family(g.id, g.client, g.account, g.scope, issued, ends, None, g.patient, g.encounter, g.thumbprint)
 
     async def owner(self, token: str) -> tuple[str, str] | None:
         """Family and client of a refresh token of ours, an old one too."""
@@ -123,8 +124,10 @@ class Families:
             lasts = self._settings.access_token_seconds
         ends = min(now + lasts, g.began + self._settings.grant_seconds)
         data: dict[str, Any] = {**g.data(), "current": _hash(token) if token else "", "issued": now, "ends": ends}
-        refs = (f"account/{g.account}", f"client/{g.client}", f"pair/{g.account}/{g.client}", *(() if g.offline else (f"session/{g.session}",)))
-        return Put("grant", g.id, data, version=version, expires=ends * 1000, refs=refs)
+        refs = [f"account/{g.account}", f"client/{g.client}", f"pair/{g.account}/{g.client}"]
+        if not g.offline:
+            refs.append(f"session/{g.session}")
+        return Put("grant", g.id, data, version=version, expires=ends * 1000, refs=tuple(refs))
 
     def _token(self, family: str) -> str:
         body = f"{family}.{secrets.token_urlsafe(32)}"

@@ -51,7 +51,8 @@ class Scope:
 
 
 def _scope(context: str, type: str, letters: Collection[str], query: str) -> Scope:
-    return Scope(context, type, *(x in letters for x in "cruds"), query=query)
+    c, r, u, d, s = (x in letters for x in "cruds")
+    return Scope(context, type, c, r, u, d, s, query)
 
 
 @cache
