@@ -19,24 +19,25 @@ from bench.__main__ import machine, write
 from bench.processes import Hub, Postgres
 from bench.work import Measured, Work
 
-KINDS = ("read", "search", "create")
+KINDS = tuple(os.environ.get("BENCH_KINDS", "read search create").split())
 WAYS = {
     "open": ("`--no-auth`", False, "health_hub.cli"),
     "policy": ("token and policy, no trail", True, "bench.untrailed"),
     "trail": ("token, policy and trail", True, "health_hub.cli"),
 }
 FACILITY = "Organization/bench"
+BASE = "http://hub.bench/fhir"
 
 
-async def token(database: str, base: str) -> str:
+async def token(database: str) -> str:
     """Of a facility's system that treats every patient; valid for the whole run."""
     from health_hub.auth.authority import Authority
     from health_hub.settings import Settings
     from health_hub.store.store import Store
 
-    store = await Store.open(database)
+    store = await Store.open(database, base=BASE)
     try:
-        authority = Authority(store, Settings(base_url=base))
+        authority = Authority(store, Settings.load())
         await authority.keys.load()
         made, _ = authority.tokens.issue(subject="bench", client="bench", role="system", scope="system/*.cruds", organization=FACILITY)
         return made
@@ -46,6 +47,7 @@ async def token(database: str, base: str) -> str:
 
 async def measure(args: argparse.Namespace) -> dict[tuple[str, str], list[Measured]]:
     os.environ["HEALTH_HUB_ACCESS_TOKEN_SECONDS"] = "86400"
+    os.environ["HEALTH_HUB_BASE_URL"] = BASE  # one for all hubs: the index knows it
     postgres = Postgres(1) if args.database == "postgresql" else None
     folder = tempfile.TemporaryDirectory(prefix="hub-bench-")
     database = postgres.url if postgres else f"sqlite:///{folder.name}/hub.db"
@@ -63,7 +65,7 @@ async def measure(args: argparse.Namespace) -> dict[tuple[str, str], list[Measur
                 _, auth, program = WAYS[way]
                 hub = Hub(database, 0, auth=auth, program=program)
                 try:
-                    held = await token(database, f"http://127.0.0.1:{hub.port}/fhir") if auth else None
+                    held = await token(database) if auth else None
                     work = Work(hub.port, hub.pid, postgres.pid if postgres else None, clients=args.clients, token=held)
                     work.patients, work.observations, work.each = patients, observations, each
                     for kind in KINDS:
@@ -116,7 +118,7 @@ def table(args: argparse.Namespace, found: dict[tuple[str, str], list[Measured]]
     ]
     for kind in KINDS:
         rates = [f"{rate(way, kind):,.0f}" for way in WAYS]
-        cost = 1 - rate("trail", kind) / rate("policy", kind)
+        cost = 1 - rate("trail", kind) / max(rate("policy", kind), 1)
         each = " / ".join(f"{cpu(way, kind):.0f}" for way in WAYS)
         lines.append(f"| {names[kind]} | {' | '.join(rates)} | {cost:.0%} | {each} |")
     return "\n".join(lines)
