@@ -8,7 +8,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, cast
 
 from health_hub.access.connect import Connected
 from health_hub.access.gate import Gate
@@ -70,9 +70,13 @@ class _Hub:
         return self._pages
 
     def _import(self) -> Application:
+        from health_hub.auth.routes.cors import CrossOrigin
         from health_hub.web.pages import pages
 
-        return pages(self._ready, self._gate.authority if self._gate is not None else None)
+        if self._gate is None:
+            return pages(self._ready)
+        made = pages(self._ready, self._gate.authority)
+        return cast(Application, CrossOrigin(cast(Any, made), self._settings.cors_origins))
 
     async def _ready(self) -> None:
         if self._store is None:

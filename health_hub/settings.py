@@ -30,6 +30,9 @@ class Settings:
         "the API's address as clients see it, e.g. https://hub.example.vn/fhir; empty: taken from each request, "
         "and no absolute reference is a local one",
     )
+    trusted_proxies: tuple[str, ...] = _setting(
+        (), "addresses or networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, separated by commas"
+    )
     auth: bool = _setting(True, "ask for access tokens; may be off on a loopback address only")
     registration: str = _setting(
         "token", "who may register applications themselves (RFC 7591): token (with one of `health-hub registration-token`), open or closed"

@@ -120,7 +120,9 @@ def listen(settings: Settings) -> int:
     config = uvicorn.Config(
         "health_hub.app:create", factory=True, host=settings.host.strip("[]"), port=settings.port, workers=settings.workers,
         loop="uvloop" if sys.platform != "win32" else "asyncio", http=HttpProtocol, ws="none", lifespan="on",
-        log_level=settings.log_level, access_log=settings.log_level == "debug", server_header=False, proxy_headers=False, date_header=True,
+        log_level=settings.log_level, access_log=settings.log_level == "debug", server_header=False, date_header=True,
+        # Who is asked for the client's address; else everyone behind a proxy would be one address to the limits of signing in.
+        proxy_headers=bool(settings.trusted_proxies), forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=DRAIN_SECONDS, timeout_keep_alive=75, backlog=2048,
     )
     # uvicorn hands the signal on when it has drained; asked to end is no failure.
