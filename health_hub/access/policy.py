@@ -127,7 +127,8 @@ def _writes(who: Principal) -> tuple[dict[str, Condition], dict[str, Condition],
             performed = Keys((keys.parameter("Observation", "performer") ^ keys.reference(who.me),))
             create["Observation"] = All((about, performed))
             update: dict[str, Condition] = {t: All((c, Written(who.me))) for t, c in create.items()}
-            update["Consent"] = about  # withdrawn by the patient, whoever wrote it
+            if who.role == "patient":
+                update["Consent"] = about  # withdrawn by the patient, whoever wrote it; a carer withdraws their own
             return create, update, {}
         case "practitioner" | "nurse" if who.facility:
             own: Condition = Owned((who.facility,))
