@@ -23,6 +23,7 @@ class Guard:
 
     current: dict[tuple[int, str], Facts] = field(default_factory=dict)
     patients: dict[int, Facts] = field(default_factory=dict)
+    named: dict[int, list[int]] = field(default_factory=dict)  # by self: the Patients that a change refers to
 
     @staticmethod
     async def of(t: Any, units: Sequence[tuple[Writer, Sequence[Prepared]]]) -> "Guard":
@@ -33,7 +34,8 @@ class Guard:
         wanted = sorted({(p.type, p.id) for p in every if p.change.id is not None})
         if wanted:
             guard.current = {name: facts for name, (_, facts) in (await judge.by_id(t, wanted)).items()}
-        persons = sorted({person for p in every if p.rows is not None for person in p.rows.persons})
+        guard.named = {p.self: found for p in every if (found := _patients(p))}
+        persons = sorted({person for found in guard.named.values() for person in found})
         if persons:
             found = await judge.by_self(t, persons)
             guard.patients = {self: facts for self, (row, facts) in found.items() if not row[5]}
@@ -61,7 +63,7 @@ class Guard:
             raise FhirError(409, Issue("duplicate", f"{change.type}/{p.id}: the id cannot be used, choose another"))
         if p.rows is None:
             return
-        for person in p.rows.persons:
+        for person in self.named.get(p.self, ()):
             if person in own or person == p.self:
                 continue
             about = self.patients.get(person)
@@ -94,6 +96,16 @@ class Guard:
             return False
         known = {person: facts.parties for person, facts in self.patients.items()}
         return any(party not in known.get(person, ()) for party, person, _, _ in p.rows.relations)
+
+
+def _patients(p: Prepared) -> list[int]:
+    """Those it is about, and those it refers to anywhere else: in `focus`, a contained resource, an extension."""
+    if p.rows is None:
+        return []
+    if b"Patient/" not in p.tail:
+        return list(p.rows.persons)
+    found = index.all_references(p.change.resource or {})
+    return sorted({*p.rows.persons, *(keys.reference(name) for name in found if name.startswith("Patient/"))})
 
 
 async def grant(t: Any, relations: Sequence[Relation]) -> None:
