@@ -187,7 +187,9 @@ class Policy:
         owner = who.facility if who.role in ("system", *CLINICIANS, "operator") else who.me
         author = who.me or f"Client/{who.claims.client}"
         ids = who.role == "system"
-        return Rights(read, search, Writer(whole, may_create, may_update, may_delete, about, owner, author, ids))
+        # Nobody makes their own relationship: what an emergency opened for hours would else stay open by a CareTeam.
+        own = frozenset(who.parties) if who.role in CLINICIANS else frozenset()
+        return Rights(read, search, Writer(whole, may_create, may_update, may_delete, about, owner, author, ids, own))
 
     def _filter(self, who: Principal, scopes: Sequence[Scope], seen: dict[str, Condition], wanted: Callable[[Scope], bool]) -> Filter:
         by_type: dict[int, list[Condition]] = {}

@@ -85,10 +85,18 @@ class Guard:
         for person in p.rows.persons:
             if (about := self.patients.get(person)) is not None:
                 after.parties |= about.parties
-        if not sees((by.create if new else by.update).on(p.type), after, now()):
+        if not sees((by.create if new else by.update).on(p.type), after, now()) or self._own_making(by, p):
             what = "created" if new else "changed so"
             raise FhirError(403, Issue("forbidden", f"{p.change.type}: this record may not be {what} by you"))
 
+
+    def _own_making(self, by: Writer, p: Prepared) -> bool:
+        """Whether it relates the writer to a Patient they treat by an emergency or a partial Consent only."""
+        assert p.rows is not None
+        return any(
+            party in by.own and by.own.isdisjoint(self.patients[person].parties if person in self.patients else ())
+            for party, person, _, _ in p.rows.relations
+        )
 
     def first(self, p: Prepared) -> bool:
         """Whether it makes a relationship of a party with a Patient where there was none."""
