@@ -180,7 +180,7 @@ class Policy:
         may_update = self._filter(who, scopes, update, lambda s: s.u)
         may_delete = self._filter(who, scopes, delete, lambda s: s.d)
         # A writer needs no right to read: what stands under an id is judged by what their role sees of it.
-        whole = Filter(tuple(_grants({type_number(t): c for t, c in seen.items()})), who.labels)
+        whole = Filter(tuple(_grants({type_number(t): c for t, c in seen.items()})), read.labels)
         about = _may_write_about(who)
         if who.claims.patient is not None and all(s.context == "patient" for s in scopes):
             about = all_((about, Persons(person_keys((who.claims.patient,)))))
