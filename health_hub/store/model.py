@@ -145,7 +145,8 @@ class Writer:
 
     filter: what they see; what they do not see does not exist for them. create, update, delete: what they may do, by what the
     row says before (update, delete) and after it (create, update). persons: the Patients they may write about, as a condition
-    on a Patient's row. owner, author: what is noted of what they create. ids: they may choose ids.
+    on a Patient's row. owner, author: what is noted of what they create. ids: they may choose ids. own: parties that no writing of
+    theirs may give a first treatment relationship.
     """
 
     filter: Filter
@@ -156,6 +157,7 @@ class Writer:
     owner: str | None = None
     author: str | None = None
     ids: bool = False
+    own: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from fhir_profiles.tables import type_number
 from health_hub.fhir.consent import decode
 from health_hub.fhir.json import dumps, loads
 from health_hub.fhir.labels import EVERY
-from health_hub.fhir.masking import MARK, redacted
+from health_hub.fhir.masking import MARK, masks, redacted
 from health_hub.fhir.outcome import Issue
 from health_hub.fhir.search.query import Query
 from health_hub.store.access import Facts, facts_of, now, sees, settled
@@ -139,7 +139,7 @@ class View:
         rows = await self._db.fetch(
             f"SELECT {COLUMNS} FROM history WHERE rid = {self._arg(1)} AND version = {self._arg(2)}", (row[0], version)
         )
-        if not rows or (facts is not None and not self._saw(rows[0], facts)):
+        if not rows or (facts is not None and (masks(row[7], self.filter.labels) or not self._saw(rows[0], facts))):
             return None
         return self._shown(rows[0])
 
@@ -226,16 +226,20 @@ class View:
         total = row[3] if row is not None and since_ms is None and at is None and rids is None else None
         if self.filter.grants is not None and kept:
             judged = await self._judged(kept)
-            kept = [r for r in kept if r[0] in judged and self._saw(r, judged[r[0]])]
+            kept = [r for r in kept if r[0] in judged and self._told(r, *judged[r[0]])]
             total = len(kept) if total is not None and last is None and cursor is None else None
         return HistoryPage([self._shown(r) for r in kept], [last[4], last[0], last[3]] if last else None, total)
 
-    async def _judged(self, rows: Sequence[Any]) -> dict[int, Facts]:
-        """What the filter may ask of the current versions of these rows that it shows, by rid."""
+    def _told(self, row: Any, current: Any, facts: Facts) -> bool:
+        """Whether a version belongs into a history: an element that was masked later stands open in the versions before."""
+        return self._saw(row, facts) and (row[3] == current[3] or not masks(current[7], self.filter.labels))
+
+    async def _judged(self, rows: Sequence[Any]) -> dict[int, Judged]:
+        """The current versions of these rows that the filter shows, with what it may ask of them, by rid."""
         names = {r[0]: (r[1], r[2]) for r in rows}
         found = await asyncio.gather(*[self._store.reads.judged(*name) for name in names.values()])
         pairs = zip(names, found, strict=True)
-        return {rid: f[1] for rid, f in pairs if f is not None and sees(self.filter.on(f[1].type), f[1], now())}
+        return {rid: f for rid, f in pairs if f is not None and sees(self.filter.on(f[1].type), f[1], now())}
 
     async def _visible(self, rid: str, args: list[Any], types: tuple[int, ...]) -> str:
         """SQL: the current row of `rid`, deleted or not, is seen. Its arguments are added to `args`."""
