@@ -58,6 +58,19 @@ class Settings:
     async_keep: int = _setting(86_400, "seconds the answer to an asynchronous request is kept")
     async_running: int = _setting(4, "asynchronous requests one process works on at a time")
 
+    session_seconds: int = _setting(43_200, "seconds after which a person signs in again, whatever they do")
+    session_idle_seconds: int = _setting(3_600, "seconds without a request after which a session ends")
+    second_factor_roles: tuple[str, ...] = _setting(
+        ("administrator", "auditor"), "roles that need a second factor or a passkey to sign in, separated by commas"
+    )
+    external_issuer: str = _setting("", "issuer of an external OpenID provider people may sign in with, e.g. https://id.example.vn")
+    external_client_id: str = _setting("", "our client_id at the external provider")
+    external_client_secret: str = _setting("", "our client secret at the external provider; empty: none, PKCE alone")
+    external_name: str = _setting("", "what the external provider is called on the sign-in page")
+    external_identifier_claim: str = _setting(
+        "", "claim of the external provider's id_token that holds a verified identifier, by which accounts were linked beforehand"
+    )
+
     cors_origins: tuple[str, ...] = _setting(("*",), "origins of browser applications, separated by commas; * is any, empty is none")
 
     @staticmethod
