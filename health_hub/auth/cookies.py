@@ -46,4 +46,4 @@ def secret() -> str:
 
 def digest(value: str) -> str:
     """What is kept of a secret."""
-    return hashlib.sha256(value.encode()).hexdigest()
+    return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()

@@ -9,7 +9,7 @@ def token(cookie: str) -> str:
 
     The cookie's secret is the key, so the token is worth nothing in another session and nothing needs to be kept.
     """
-    return hmac.new(cookie.encode(), b"csrf", hashlib.sha256).hexdigest()
+    return hmac.new(cookie.encode("utf-8", "replace"), b"csrf", hashlib.sha256).hexdigest()
 
 
 def valid(cookie: str, given: str) -> bool:

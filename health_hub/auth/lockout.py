@@ -70,7 +70,7 @@ def _prefix(address: str, v4: int, v6: int) -> str:
 
 
 def _key(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +114,14 @@ class Lockout:
         if guess.everywhere:
             await self._less(guess.everywhere)
 
-    async def code(self, account: str) -> None:
-        """Count a guess at a second factor of an account's id. Raises Wait."""
-        await self._count(_key("factor", account), FACTOR)
+    async def code(self, account: Account, device: str | None) -> str:
+        """Count a guess at a second factor, a trusted browser's apart from all others; for `code_right`. Raises Wait."""
+        key = _key("factor", account.id, digest(device or "") if await self.trusted(account, device) else "")
+        await self._count(key, FACTOR)
+        return key
 
-    async def code_right(self, account: str) -> None:
-        await self._records.change([Take("attempts", _key("factor", account))])
+    async def code_right(self, key: str) -> None:
+        await self._records.change([Take("attempts", key)])
 
     async def trust(self, account: Account, device: str | None) -> str:
         """Remember that a browser signed in to an account; the value of its device cookie, the one it has where that is good."""

@@ -45,7 +45,7 @@ class Passwords:
 
     async def set(self, account: Account, password: str) -> None:
         """Not checked against the policy (auth/password_policy.py). What ends with an old one: auth/change.py. Raises Busy."""
-        hash = await self.hash( _normal(password))
+        hash = await self.hash(_normal(password))
         await self._records.put("password", account.id, {"hash": hash, "changed": int(time.time())})
 
     async def remove(self, account: Account) -> None:
@@ -58,16 +58,16 @@ class Passwords:
         """None: a login nobody has. One hash is computed whatever the answer. Raises Busy."""
         record = await self._records.get("password", account.id if account else "-")
         if self._nobody is None:
-            self._nobody = await self.hash( secrets.token_urlsafe(16))
+            self._nobody = await self.hash(secrets.token_urlsafe(16))
         hash = record.data["hash"] if record else self._nobody
         normal = _normal(password)
         # Too long is wrong, and costs no more than any other wrong one.
-        right = await self.matches( hash, normal[:LENGTH_MAX]) and len(normal) <= LENGTH_MAX
+        right = await self.matches(hash, normal[:LENGTH_MAX]) and len(normal) <= LENGTH_MAX
         if record is None or not right:
             return False
         if self._hasher.check_needs_rehash(hash):
             try:
-                data = {**record.data, "hash": await self.hash( normal)}
+                data = {**record.data, "hash": await self.hash(normal)}
                 await self._records.put("password", record.id, data, version=record.version)
             except (Busy, Conflict):
                 pass  # at the next sign-in
@@ -85,11 +85,11 @@ class Passwords:
         return await self._run(self._matches, hash, text)
 
     def _hash(self, password: str) -> str:
-        return self._hasher.hash(password)
+        return self._hasher.hash(_bytes(password))
 
     def _matches(self, hash: str, password: str) -> bool:
         try:
-            return self._hasher.verify(hash, password)
+            return self._hasher.verify(hash, _bytes(password))
         except (Argon2Error, InvalidHashError):
             return False
 
@@ -106,3 +106,7 @@ class Passwords:
 
 def _normal(password: str) -> str:
     return unicodedata.normalize("NFC", password[: 4 * LENGTH_MAX])
+
+
+def _bytes(password: str) -> bytes:
+    return password.encode("utf-8", "surrogatepass")  # half a surrogate, which JSON can hold, is a wrong password like others

@@ -14,6 +14,7 @@ from typing import Any
 
 from health_hub.auth.accounts import Accounts
 from health_hub.auth.cookies import VALUE_MAX, digest, secret
+from health_hub.auth.ids import possible
 from health_hub.auth.model import Account, Session
 from health_hub.settings import Settings
 from health_hub.store.records import Conflict, Put, Record
@@ -105,7 +106,7 @@ class Sessions:
 
     async def get(self, id: str) -> Session | None:
         """A session by its id, for what was given under it; None when it has ended."""
-        record = await self._records.get("session", id)
+        record = await self._records.get("session", id) if possible(id) else None
         if record is None or int(time.time()) >= self._end(Session.of(record.data), record.data["seen"]):
             return None
         return Session.of(record.data)
@@ -117,7 +118,7 @@ class Sessions:
 
     async def end_one(self, account: str, id: str) -> bool:
         """End a session of this account and of no other; False where it is not there."""
-        record = await self._records.get("session", id)
+        record = await self._records.get("session", id) if possible(id) else None
         if record is None or record.data["account"] != account:
             return False
         await self.end(Session.of(record.data))
@@ -136,7 +137,7 @@ class Sessions:
         if len(cookie) > VALUE_MAX:
             return None
         id, _, key = cookie.partition(".")
-        record = await self._records.get("session", id) if id and key else None
+        record = await self._records.get("session", id) if possible(id) and key else None
         return record if record and hmac.compare_digest(record.data["secret"], digest(key)) else None
 
     async def _change(self, session: Session, *, key_hash: str | None = None) -> bool:

@@ -1,6 +1,6 @@
 """Signing in, step by step: password or passkey or external provider, then a second factor where there is one, then a session.
 
-Record kind "signin": id random, 5 minutes, {"account", "browser": SHA-256 of the browser's cookie, "amr", "step", "secret"}: a
+Record kind "signin": id random, 5 minutes, {"account", "browser": SHA-256 of the browser's cookie, "amr", "step"}: a
 person who has shown the first factor and not yet the second.
 """
 
@@ -8,14 +8,16 @@ import hmac
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from health_hub.auth.accounts import Accounts, fold
 from health_hub.auth.agent import browser_name
 from health_hub.auth.audit import Audit, AuthEvent
 from health_hub.auth.cookies import digest
+from health_hub.auth.ids import possible
 from health_hub.auth.lockout import Lockout, Wait
 from health_hub.auth.model import Account, Session
+from health_hub.auth.passkeys import PasskeyError, Passkeys
 from health_hub.auth.passwords import Busy, Passwords
 from health_hub.auth.recovery import Recovery
 from health_hub.auth.sessions import Sessions
@@ -26,9 +28,11 @@ from health_hub.store.store import Store
 
 Method = Literal["totp", "recovery", "passkey"]
 FOR_FACILITY = ("practitioner", "nurse", "operator")  # roles that act for a facility
+PASSKEY_AMR = ("pop", "user", "mfa")  # RFC 8176
+AMR = frozenset({"face", "fpt", "geo", "hwk", "iris", "kba", "mca", "mfa", "otp", "pin", "pop", "pwd", "sc", "sms", "swk", "user", "vbm"})
 PENDING_SECONDS = 300
 LOGIN_MAX = 400  # characters as typed
-Reason = Literal["credentials", "code", "wait", "busy", "expired", "passkey", "external", "facility"]
+Reason = Literal["credentials", "code", "wait", "busy", "expired", "passkey", "external", "facility", "step-up"]
 TEXTS: dict[Reason, tuple[str, str]] = {
     "credentials": ("Tên đăng nhập hoặc mật khẩu không đúng.", "The login or the password is not right."),
     "code": ("Mã không đúng hoặc đã dùng.", "The code is not right or has been used."),
@@ -38,6 +42,7 @@ TEXTS: dict[Reason, tuple[str, str]] = {
     "expired": ("Lần đăng nhập này đã hết hạn. Vui lòng đăng nhập lại.", "This sign-in has expired. Please sign in again."),
     "passkey": ("Không xác nhận được khóa truy cập (passkey) này.", "This passkey could not be verified."),
     "external": ("Không đăng nhập được qua nhà cung cấp này.", "Signing in with this provider did not succeed."),
+    "step-up": ("Vui lòng xác nhận lại bạn là ai để tiếp tục.", "Please confirm who you are to go on."),
     "facility": ("Bạn không thuộc cơ sở này.", "You do not belong to this facility."),
 }
 
@@ -74,7 +79,10 @@ class SignedIn:
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """What is still to be shown. step "code": one of `methods`; "enrol": this role needs a second factor and has none yet."""
+    """What is still to be shown. step "code": one of `methods`, a passkey by `SignIn.passkey`; "enrol": a first second factor.
+
+    "enrol" comes where the role needs a second factor (setting second_factor_roles) and the person has none yet.
+    """
 
     id: str
     step: Literal["code", "enrol"]
@@ -109,16 +117,119 @@ class SignIn:
     """One a process."""
 
     def __init__(self, hub: Hub) -> None:
-        self._hub, self._records = hub, hub.store.records
+        self.hub, self._records = hub, hub.store.records
         self.passwords = Passwords(hub.store)
         self.lockout = Lockout(hub.store)
         self.totp = Totp(hub.store, hub.issuer)
         self.recovery = Recovery(hub.store, self.passwords)
+        self.passkeys = Passkeys(hub.store, hub.accounts, hub.issuer)
 
     async def begin(self, login: str, password: str, caller: Caller) -> SignedIn | Next:
         """Login and password. Raises Refused."""
-        login = login[:LOGIN_MAX]
-        account = await self._hub.accounts.by_login(login)
+        account = await self.hub.accounts.by_login(login[:LOGIN_MAX])
+        return await self._first_factor(await self._password(account, login[:LOGIN_MAX], password, caller), ("pwd",), caller)
+
+    async def second(self, id: str, code: str, caller: Caller) -> SignedIn:
+        """A code of the authenticator application, or a recovery code. Raises Refused; "expired" sends the person back to the start."""
+        record, account = await self._pending(id, caller, "code")
+        await self._code(account, code, caller)
+        return await self._once(record, account, ("otp", "mfa"), caller)
+
+    async def enrol(self, id: str, caller: Caller) -> Enrolment:
+        """A secret for the authenticator application of a person whose role needs one and who has none. Shown once. Raises Refused."""
+        _, account = await self._pending(id, caller, "enrol")
+        return await self.totp.enrol(account)
+
+    async def enrolled(self, id: str, code: str, caller: Caller) -> tuple[SignedIn, Sequence[str]]:
+        """The first code of the new secret; and the recovery codes, shown once. Raises Refused."""
+        record, account = await self._pending(id, caller, "enrol")
+        await self.confirm_totp(account, code)
+        signed_in = await self._once(record, account, ("otp", "mfa"), caller)
+        await self.hub.audit(AuthEvent("account-changed", account.id, address=caller.address, detail="authenticator application added"))
+        return signed_in, await self.recovery.make(account)
+
+    async def passkey_options(self, caller: Caller) -> dict[str, Any]:
+        """PublicKeyCredentialRequestOptionsJSON for signing in, or showing again who one is, by passkey."""
+        try:
+            return await self.passkeys.authentication(caller.browser)
+        except PasskeyError:
+            raise Refused("passkey") from None
+
+    async def passkey(self, answer: str, caller: Caller) -> SignedIn:
+        """AuthenticationResponseJSON of a passkey: both factors in one, the device and what unlocks it. Raises Refused."""
+        return await self._session(await self._passkey(answer, caller), PASSKEY_AMR, caller)
+
+    async def external(self, account: Account, amr: Sequence[str], caller: Caller) -> SignedIn | Next:
+        """An account that auth/external.py found; amr: what the provider says of how it knew the person. Raises Refused."""
+        if not account.enabled:
+            await self._refused(caller, account, "disabled")
+            raise Refused("external")
+        if "mfa" in amr:
+            return await self._session(account, ("ext", *(m for m in amr if m in AMR)), caller)
+        return await self._first_factor(account, ("ext",), caller)
+
+    async def step_up(
+        self, account: Account, session: Session, caller: Caller, *, password: str, code: str = ""
+    ) -> tuple[str, Session]:
+        """Who is signed in shows it again: the password, and a code where there is an authenticator application. Raises Refused.
+
+        The new value of the session's cookie, and the session, which is fresh.
+        """
+        await self.check_password(account, password, caller)
+        amr: tuple[str, ...] = ("pwd",)
+        if await self.totp.present(account):
+            await self._code(account, code, caller)
+            amr = ("pwd", "otp", "mfa")
+        return await self._renew(account, session, amr, caller)
+
+    async def step_up_passkey(self, account: Account, session: Session, answer: str, caller: Caller) -> tuple[str, Session]:
+        """The same by a passkey of this account. Raises Refused."""
+        if (await self._passkey(answer, caller)).id != account.id:
+            await self._refused(caller, account, "step-up by another account's passkey")
+            raise Refused("passkey")
+        return await self._renew(account, session, PASSKEY_AMR, caller)
+
+    async def check_password(self, account: Account, password: str, caller: Caller) -> None:
+        """Raises Refused unless it is the account's; guesses are counted like any other."""
+        await self._password(account, account.login, password, caller)
+
+    async def set_password(self, account: Account, password: str, *, but: str | None = None) -> None:
+        """A password the policy has passed. Sessions end, all `but` one id, and browsers that signed in are strangers again."""
+        try:
+            await self.passwords.set(account, password)
+        except Busy:
+            raise Refused("busy") from None
+        await self.lockout.distrust(account.id)
+        await self.hub.sessions.end_all(account.id, but=but)
+
+    async def confirm_totp(self, account: Account, code: str) -> None:
+        """The first code of a new secret. Raises Refused."""
+        try:
+            key = await self.lockout.code(account, None)
+        except Wait as e:
+            raise Refused("wait", e.seconds) from None
+        if not await self.totp.confirm(account, code):
+            raise Refused("code")
+        await self.lockout.code_right(key)
+
+    async def facilities(self, account: Account) -> Sequence[Facility]:
+        """What the person may choose to act for; nothing for patients, carers, auditors and administrators."""
+        return await self.hub.facilities(account) if account.role in FOR_FACILITY else ()
+
+    async def act_for(self, session: Session, account: Account, organization: str) -> Session:
+        """Choose the facility. Raises Refused where the person does not belong to it or the session has ended."""
+        if organization not in {f.reference for f in await self.facilities(account)}:
+            raise Refused("facility")
+        changed = await self.hub.sessions.act_for(session, organization)
+        if changed is None:
+            raise Refused("expired")
+        return changed
+
+    async def sign_out(self, session: Session, address: str = "") -> None:
+        await self.hub.sessions.end(session)
+        await self.hub.audit(AuthEvent("sign-out", session.account, address=address))
+
+    async def _password(self, account: Account | None, login: str, password: str, caller: Caller) -> Account:
         trusted = await self.lockout.trusted(account, caller.device)
         try:
             guess = await self.lockout.guess(fold(login), caller.address, trusted=trusted, device=caller.device or "")
@@ -133,13 +244,11 @@ class SignIn:
             await self._refused(caller, account, "no such login" if account is None else "disabled" if right else "wrong password")
             raise Refused("credentials")
         await self.lockout.right(guess)
-        return await self._first_factor(account, ("pwd",), caller)
+        return account
 
-    async def second(self, id: str, code: str, caller: Caller) -> SignedIn:
-        """A code of the authenticator application, or a recovery code. Raises Refused; "expired" sends the person back to the start."""
-        record, account = await self._pending(id, caller, "code")
+    async def _code(self, account: Account, code: str, caller: Caller) -> None:
         try:
-            await self.lockout.code(account.id)
+            key = await self.lockout.code(account, caller.device)
             right = await self.totp.verify(account, code) or await self.recovery.use(account, code)
         except Wait as e:
             await self._refused(caller, account, "too many wrong codes")
@@ -149,48 +258,29 @@ class SignIn:
         if not right:
             await self._refused(caller, account, "wrong code")
             raise Refused("code")
-        await self.lockout.code_right(account.id)
-        return await self._once(record, account, ("otp", "mfa"), caller)
+        await self.lockout.code_right(key)
 
-    async def enrol(self, id: str, caller: Caller) -> Enrolment:
-        """A secret for the authenticator application of a person whose role needs one and who has none. Shown once. Raises Refused."""
-        _, account = await self._pending(id, caller, "enrol")
-        return await self.totp.enrol(account)
-
-    async def enrolled(self, id: str, code: str, caller: Caller) -> tuple[SignedIn, Sequence[str]]:
-        """The first code of the new secret; and the recovery codes, shown once. Raises Refused."""
-        record, account = await self._pending(id, caller, "enrol")
+    async def _passkey(self, answer: str, caller: Caller) -> Account:
         try:
-            await self.lockout.code(account.id)
-        except Wait as e:
-            raise Refused("wait", e.seconds) from None
-        if not await self.totp.confirm(account, code):
-            raise Refused("code")
-        await self.lockout.code_right(account.id)
-        signed_in = await self._once(record, account, ("otp", "mfa"), caller)
-        await self._hub.audit(AuthEvent("account-changed", account.id, address=caller.address, detail="authenticator application added"))
-        return signed_in, await self.recovery.make(account)
+            account = await self.passkeys.authenticate(caller.browser, answer)
+        except PasskeyError as e:
+            await self._refused(caller, None, f"passkey: {e}")
+            raise Refused("passkey") from None
+        if not account.enabled:
+            await self._refused(caller, account, "disabled")
+            raise Refused("passkey")
+        return account
 
-    async def facilities(self, account: Account) -> Sequence[Facility]:
-        """What the person may choose to act for; nothing for patients, carers, auditors and administrators."""
-        return await self._hub.facilities(account) if account.role in FOR_FACILITY else ()
-
-    async def act_for(self, session: Session, account: Account, organization: str) -> Session:
-        """Choose the facility. Raises Refused where the person does not belong to it or the session has ended."""
-        if organization not in {f.reference for f in await self.facilities(account)}:
-            raise Refused("facility")
-        changed = await self._hub.sessions.act_for(session, organization)
-        if changed is None:
+    async def _renew(self, account: Account, session: Session, amr: tuple[str, ...], caller: Caller) -> tuple[str, Session]:
+        renewed = await self.hub.sessions.renew(session, amr=amr)
+        if renewed is None:
             raise Refused("expired")
-        return changed
-
-    async def sign_out(self, session: Session, address: str = "") -> None:
-        await self._hub.sessions.end(session)
-        await self._hub.audit(AuthEvent("sign-out", session.account, address=address))
+        await self.hub.audit(AuthEvent("step-up", account.id, address=caller.address, detail=" ".join(amr)))
+        return renewed
 
     async def _first_factor(self, account: Account, amr: tuple[str, ...], caller: Caller) -> SignedIn | Next:
         """Who has shown one factor: a session, or what is missing."""
-        needed = account.role in self._hub.settings.second_factor_roles
+        needed = account.role in self.hub.settings.second_factor_roles
         methods = await self._methods(account)
         if not needed and "totp" not in methods:
             return await self._session(account, amr, caller)
@@ -205,11 +295,13 @@ class SignIn:
             out.append("totp")
         if out and await self.recovery.left(account):
             out.append("recovery")
+        if await self.passkeys.list(account):
+            out.append("passkey")
         return tuple(out)
 
     async def _pending(self, id: str, caller: Caller, step: str) -> tuple[Record, Account]:
-        record = await self._records.get("signin", id[:64])
-        account = await self._hub.accounts.get(record.data["account"]) if record else None
+        record = await self._records.get("signin", id) if possible(id) else None
+        account = await self.hub.accounts.get(record.data["account"]) if record else None
         same = record is not None and bool(caller.browser) and hmac.compare_digest(record.data["browser"], digest(caller.browser))
         if record is None or account is None or not same or not account.enabled or record.data["step"] != step:
             raise Refused("expired")
@@ -224,14 +316,14 @@ class SignIn:
     async def _session(self, account: Account, amr: tuple[str, ...], caller: Caller) -> SignedIn:
         own = await self.facilities(account)
         organization = own[0].reference if len(own) == 1 else None
-        cookie, session = await self._hub.sessions.create(
+        cookie, session = await self.hub.sessions.create(
             account, amr=tuple(dict.fromkeys(amr)), organization=organization, agent=browser_name(caller.agent), address=caller.address,
             replaces=caller.session,
         )  # fmt: skip
         device = await self.lockout.trust(account, caller.device)
-        await self._hub.audit(AuthEvent("sign-in", account.id, address=caller.address, detail=" ".join(session.amr)))
+        await self.hub.audit(AuthEvent("sign-in", account.id, address=caller.address, detail=" ".join(session.amr)))
         return SignedIn(account, session, cookie, device)
 
     async def _refused(self, caller: Caller, account: Account | None, why: str) -> None:
         event = AuthEvent("sign-in-refused", account.id if account else None, address=caller.address, success=False, detail=why)
-        await self._hub.audit(event)
+        await self.hub.audit(event)
