@@ -118,6 +118,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "sign-in.passkey": ("Đăng nhập bằng khoá truy cập", "Sign in with a passkey"),
     "sign-in.passkey.failed": ("Không dùng được khoá truy cập này. Hãy thử lại hoặc dùng mật khẩu.", "This passkey could not be used. Try again or use your password."),
     "sign-in.external": ("Đăng nhập bằng {name}", "Sign in with {name}"),
+    "sign-in.external.refused": ("Không đăng nhập được qua nhà cung cấp này. Hãy thử lại hoặc dùng mật khẩu.", "Signing in with this provider did not work. Try again or use your password."),
     "sign-in.external.failed": ("Đăng nhập bằng {name} không thành công. Hãy thử lại hoặc dùng mật khẩu.", "Signing in with {name} did not work. Try again or use your password."),
     "sign-in.external.unknown": ("Chưa có tài khoản nào ở đây gắn với danh tính {name} này.", "No account here is tied to this {name} identity."),
     "sign-in.help": ("Quên mật khẩu hoặc mất điện thoại? Hãy đến cơ sở y tế nơi bạn đăng ký, mang theo căn cước.",
@@ -140,6 +141,12 @@ TEXTS: dict[str, tuple[str, str]] = {
     "again.title": ("Xác nhận đây là bạn", "Confirm that it is you"),
     "again.lead": ("Để đổi cách đăng nhập, hãy nhập lại mật khẩu của bạn.", "To change how you sign in, enter your password again."),
     "again.none": ("Tài khoản này không có mật khẩu. Hãy đăng xuất rồi đăng nhập lại để xác nhận.", "This account has no password. Sign out and sign in again to confirm."),
+    "enrol.lead": (
+        "Vai trò của bạn cần thêm một bước xác thực. Hãy bật mã xác thực trên điện thoại để hoàn tất đăng nhập.",
+        "Your role needs a second step. Turn on the authenticator app to finish signing in.",
+    ),
+    "enrol.again": ("Dùng mã mới trong ứng dụng bạn vừa quét, hoặc bắt đầu lại.", "Use a new code of the app you have just scanned with, or start again."),
+    "enrol.restart": ("Bắt đầu lại với mã QR mới", "Start again with a new QR code"),
     "again.passkey": ("Xác nhận bằng khoá truy cập", "Confirm with a passkey"),
     # Facility
     "facility.title": ("Bạn đang làm việc ở đâu?", "Where are you working now?"),
