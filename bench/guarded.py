@@ -108,8 +108,7 @@ def table(args: argparse.Namespace, found: dict[tuple[str, str], list[Measured]]
     names = {"read": "read by id", "search": "subject + code, newest 20", "create": "create Observation"}
     lines = [
         f"{machine()}; {args.database}, {args.observations:,} Observations of {args.patients:,} patients, all under treatment at the asking"
-        f" facility; {args.clients} connections, {args.turns} turns of {args.seconds:g} s, medians; hub on core 0, database and load generator"
-        " on core 1.",
+        f" facility; {args.clients} connections, {args.turns} turns of {args.seconds:g} s, medians; hub on core 0, the rest on core 1.",
         f"Command: `python -m bench.guarded --database {args.database} --observations {args.observations} --patients {args.patients}"
         f" --clients {args.clients} --seconds {args.seconds:g} --turns {args.turns}`",
         "",

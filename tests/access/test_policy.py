@@ -130,8 +130,15 @@ async def test_scopes_cut_what_a_role_may(hub: Hub) -> None:
     assert (await hub.actor("an", scope="patient/*.rs").get("Observation")).status_code == 403
 
 
-CONSENT = {"resourceType": "Consent", "status": "active", "category": [{"text": "x"}], "patient": ref("Patient/binh"),
-           "dateTime": "2026-01-01", "scope": {"coding": [{"code": "patient-privacy"}]}, "policyRule": {"coding": [{"code": "OPTIN"}]}}  # fmt: skip
+CONSENT = {
+    "resourceType": "Consent",
+    "status": "active",
+    "category": [{"text": "x"}],
+    "patient": ref("Patient/binh"),
+    "dateTime": "2026-01-01",
+    "scope": {"coding": [{"code": "patient-privacy"}]},
+    "policyRule": {"coding": [{"code": "OPTIN"}]},
+}
 
 
 async def test_a_consent_denies_at_once_and_is_withdrawn_at_once(hub: Hub) -> None:
