@@ -14,7 +14,7 @@ def router(site: Site, *, guarded: bool) -> APIRouter:
         visit = await site.visit(request)
         facility, several = "", False
         if visit.account and visit.session:
-            there = await site.signin.facilities(visit.account)
+            there = await site.facilities(visit.account)
             facility = next((f.name for f in there if f.reference == visit.session.organization), "")
             several = len(there) > 1
         return site.page(visit, "home.html", guarded=guarded, facility=facility, several=several)

@@ -13,6 +13,7 @@ _KEYS: dict[Reason, str] = {
     "facility": "facility.wrong",
     "step-up": "again.lead",
     "external": "sign-in.external.refused",
+    "unlinked": "sign-in.external.unlinked",
 }
 
 

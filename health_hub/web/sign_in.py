@@ -90,8 +90,10 @@ def router(site: Site) -> APIRouter:
             if e.reason == "expired":
                 return await _start(site, visit, onward, refused=e, status=422)
             # The secret is shown once: the person's application has it, and a second one would be another.
-            values = {"id": id, "onward": onward, "enrolment": None, "error": told(e, visit.lang), "action": "/sign-in/enrol"}
-            return site.page(visit, "enrol.html", 422, plain=True, **values)
+            return site.page(
+                visit, "enrol.html", 422, plain=True, id=id, onward=onward, enrolment=None, error=told(e, visit.lang),
+                action="/sign-in/enrol",
+            )  # fmt: skip
         visit.cookies[:] = site.cookies_of(signed)
         return site.page(visit, "recovery_codes.html", plain=True, codes=codes, onward=onward)
 
@@ -127,7 +129,8 @@ def _next(visit: Visit, default: str = "/") -> str:
 
 
 async def _start(
-    site: Site, visit: Visit, onward: str, *, login: str = "", refused: Refused | None = None, empty: list[str] | None = None, status: int = 200
+    site: Site, visit: Visit, onward: str, *, login: str = "", refused: Refused | None = None, empty: list[str] | None = None,
+    status: int = 200,
 ) -> Response:
     waits = await waiting.find(site, visit)
     return site.page(
@@ -174,7 +177,7 @@ async def _go_on(site: Site, visit: Visit, step: SignedIn | Next, onward: str) -
     if isinstance(step, Next):
         page = "code" if step.step == "code" else "enrol"
         return site.to(visit, f"/sign-in/{page}?" + urlencode({"id": step.id, "methods": " ".join(step.methods), "next": onward}))
-    if step.session.organization is None and len(await site.signin.facilities(step.account)) > 1:
+    if step.session.organization is None and len(await site.facilities(step.account)) > 1:
         onward = "/auth/facility?" + urlencode({"next": onward})
     return site.signed_in(visit, step, onward)
 

@@ -1,7 +1,7 @@
 """What all pages share: who asks and in which language, how a page is made from its template, and the headers that guard it."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,10 +16,11 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from health_hub import __version__
 from health_hub.auth import cookies, csrf
-from health_hub.auth.authority import Authority
+from health_hub.auth.authority import Authority, Facility
+from health_hub.auth.cookies import Cookie
 from health_hub.auth.model import Account, Session
 from health_hub.auth.own import Own
-from health_hub.auth.signin import Caller, SignedIn, SignIn
+from health_hub.auth.signin import FOR_FACILITY, Caller, SignedIn, SignIn
 from health_hub.web import forms, times
 from health_hub.web.static import Static
 from health_hub.web.texts import LANGUAGES, Language, text
@@ -37,7 +38,9 @@ class PageError(Exception):
         self.status, self.key = status, key or str(status)
 
 
-class Redirect(Exception):  # noqa: N818  no error: the way a page sends the person elsewhere first
+class Redirect(Exception):
+    """No error: the way a page sends the person elsewhere first."""
+
     def __init__(self, path: str) -> None:
         super().__init__(path)
         self.path = path
@@ -53,7 +56,7 @@ class Visit:
     session: Session | None = None
     browser: str = ""
     secret: str = ""
-    cookies: list[cookies.Cookie] = field(default_factory=list)
+    cookies: list[Cookie] = field(default_factory=list)
 
     @property
     def csrf(self) -> str:
@@ -145,6 +148,10 @@ class Site:
             raise PageError(403)
         return signed
 
+    async def facilities(self, account: Account) -> Sequence[Facility]:
+        """What the person may choose to act for."""
+        return await self.authority.facilities(account) if account.role in FOR_FACILITY else ()
+
     def caller(self, visit: Visit) -> Caller:
         request = visit.request
         return Caller(
@@ -190,7 +197,7 @@ class Site:
         visit.cookies[:] = self.cookies_of(signed)
         return self.to(visit, address)
 
-    def cookies_of(self, signed: SignedIn) -> list[cookies.Cookie]:
+    def cookies_of(self, signed: SignedIn) -> list[Cookie]:
         return [cookies.cookie("session", signed.cookie, https=self.https), cookies.cookie("device", signed.device, https=self.https)]
 
     def finish(self, visit: Visit, response: Response) -> Response:
@@ -217,7 +224,7 @@ class Site:
 _GUARDS = {
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",

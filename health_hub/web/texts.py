@@ -75,12 +75,17 @@ TEXTS: dict[str, tuple[str, str]] = {
     # Home
     "home.title": ("Cổng hồ sơ sức khoẻ", "Health record gateway"),
     "home.lead": (
-        "Nơi các bệnh viện, trung tâm y tế và trạm y tế trong tỉnh liên thông hồ sơ, để bạn được chăm sóc liền mạch và biết rõ ai đã xem hồ sơ của mình.",
-        "Where the hospitals, health centres and commune stations of the province share records, so that care continues and you know who has read yours.",
+        "Nơi các bệnh viện, trung tâm y tế và trạm y tế trong tỉnh liên thông hồ sơ, để bạn được chăm sóc liền mạch và "
+        "biết rõ ai đã xem hồ sơ của mình.",
+        "Where the hospitals, health centres and commune stations of the province share records, so that care "
+        "continues and you know who has read yours.",
     ),
     "home.sign-in": ("Đăng nhập", "Sign in"),
     "home.promise.1": ("Chỉ người đang chăm sóc bạn mới xem được hồ sơ.", "Only those who care for you can read your record."),
-    "home.promise.2": ("Mỗi lần xem đều được ghi lại, và bạn xem được danh sách ấy.", "Every access is written down, and you can see the list."),
+    "home.promise.2": (
+        "Mỗi lần xem đều được ghi lại, và bạn xem được danh sách ấy.",
+        "Every access is written down, and you can see the list.",
+    ),
     "home.promise.3": ("Ứng dụng chỉ đọc được những gì bạn đồng ý, và bạn rút lại lúc nào cũng được.",
                        "An application reads only what you agree to, and you can take that back at any time."),
     "home.promises": ("Hồ sơ của bạn được bảo vệ", "How your record is protected"),
@@ -93,9 +98,15 @@ TEXTS: dict[str, tuple[str, str]] = {
     "home.access.carer": ("Ai đã xem hồ sơ", "Who read the record"),
     "home.access.about": ("Người xem, cơ sở, thời gian và lý do của từng lần.", "Who, where, when and why, each time."),
     "home.account": ("Tài khoản và bảo mật", "Account and security"),
-    "home.account.about": ("Mật khẩu, khoá truy cập, thiết bị đang đăng nhập, ứng dụng được phép.", "Password, passkeys, signed-in devices, allowed applications."),
+    "home.account.about": (
+        "Mật khẩu, khoá truy cập, thiết bị đang đăng nhập, ứng dụng được phép.",
+        "Password, passkeys, signed-in devices, allowed applications.",
+    ),
     "home.device": ("Kết nối thiết bị", "Connect a device"),
-    "home.device.about": ("Nhập mã hiện trên máy của trạm hoặc thiết bị khác.", "Enter the code shown on a station's machine or another device."),
+    "home.device.about": (
+        "Nhập mã hiện trên máy của trạm hoặc thiết bị khác.",
+        "Enter the code shown on a station's machine or another device.",
+    ),
     "home.accounts": ("Quản lý tài khoản", "Manage accounts"),
     "home.accounts.about": ("Thêm, khoá tài khoản, đặt lại bước xác thực thứ hai.", "Add and disable accounts, reset the second step."),
     "home.clients": ("Quản lý ứng dụng", "Manage applications"),
@@ -106,7 +117,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "home.api": ("Địa chỉ API", "API address"),
     "home.ready": ("Tình trạng: sẵn sàng", "State: ready"),
     "home.live": ("Tình trạng: đang chạy", "State: live"),
-    "home.open": ("Máy chủ này đang chạy thử không có kiểm soát truy cập (--no-auth).", "This server runs for a trial without access control (--no-auth)."),
+    "home.open": (
+        "Máy chủ này đang chạy thử không có kiểm soát truy cập (--no-auth).",
+        "This server runs for a trial without access control (--no-auth).",
+    ),
     # Sign-in
     "sign-in.title": ("Đăng nhập", "Sign in"),
     "sign-in.for": ("để tiếp tục với {app}", "to continue to {app}"),
@@ -116,22 +130,42 @@ TEXTS: dict[str, tuple[str, str]] = {
     "sign-in.button": ("Đăng nhập", "Sign in"),
     "sign-in.or": ("hoặc", "or"),
     "sign-in.passkey": ("Đăng nhập bằng khoá truy cập", "Sign in with a passkey"),
-    "sign-in.passkey.failed": ("Không dùng được khoá truy cập này. Hãy thử lại hoặc dùng mật khẩu.", "This passkey could not be used. Try again or use your password."),
+    "sign-in.passkey.failed": (
+        "Không dùng được khoá truy cập này. Hãy thử lại hoặc dùng mật khẩu.",
+        "This passkey could not be used. Try again or use your password.",
+    ),
     "sign-in.external": ("Đăng nhập bằng {name}", "Sign in with {name}"),
-    "sign-in.external.refused": ("Không đăng nhập được qua nhà cung cấp này. Hãy thử lại hoặc dùng mật khẩu.", "Signing in with this provider did not work. Try again or use your password."),
-    "sign-in.external.failed": ("Đăng nhập bằng {name} không thành công. Hãy thử lại hoặc dùng mật khẩu.", "Signing in with {name} did not work. Try again or use your password."),
-    "sign-in.external.unknown": ("Chưa có tài khoản nào ở đây gắn với danh tính {name} này.", "No account here is tied to this {name} identity."),
+    "sign-in.external.refused": (
+        "Không đăng nhập được qua nhà cung cấp này. Hãy thử lại hoặc dùng mật khẩu.",
+        "Signing in with this provider did not work. Try again or use your password.",
+    ),
+    "sign-in.external.unlinked": (
+        "Chưa có tài khoản nào ở đây gắn với danh tính này. Hãy đăng nhập bằng mật khẩu rồi liên kết ở trang Tài khoản.",
+        "No account here is tied to this identity. Sign in with your password and link it on your account page.",
+    ),
     "sign-in.help": ("Quên mật khẩu hoặc mất điện thoại? Hãy đến cơ sở y tế nơi bạn đăng ký, mang theo căn cước.",
                      "Forgotten your password or lost your phone? Go to the facility where you registered and bring your identity card."),
     "sign-in.wrong": ("Tên đăng nhập hoặc mật khẩu không đúng.", "The login or the password is not right."),
-    "sign-in.wrong-code": ("Mã không đúng hoặc đã hết hạn. Hãy chờ mã mới rồi thử lại.", "The code is wrong or too old. Wait for a new one and try again."),
+    "sign-in.wrong-code": (
+        "Mã không đúng hoặc đã hết hạn. Hãy chờ mã mới rồi thử lại.",
+        "The code is wrong or too old. Wait for a new one and try again.",
+    ),
     "sign-in.wait": ("Đã có nhiều lần thử không đúng. Hãy thử lại sau {time}.", "There were too many wrong tries. Try again in {time}."),
-    "sign-in.wait.why": ("Việc này bảo vệ tài khoản khỏi người dò mật khẩu. Mật khẩu của bạn không bị đổi.", "This protects the account from guessing. Your password is unchanged."),
-    "sign-in.busy": ("Hệ thống đang có nhiều người đăng nhập. Hãy thử lại sau ít giây.", "Many people are signing in right now. Try again in a few seconds."),
+    "sign-in.wait.why": (
+        "Việc này bảo vệ tài khoản khỏi người dò mật khẩu. Mật khẩu của bạn không bị đổi.",
+        "This protects the account from guessing. Your password is unchanged.",
+    ),
+    "sign-in.busy": (
+        "Hệ thống đang có nhiều người đăng nhập. Hãy thử lại sau ít giây.",
+        "Many people are signing in right now. Try again in a few seconds.",
+    ),
     "sign-in.expired": ("Bước đăng nhập đã quá thời gian. Hãy bắt đầu lại.", "This sign-in took too long. Please start again."),
     "sign-in.empty": ("Hãy điền vào ô này.", "Please fill this in."),
     "code.title": ("Nhập mã xác thực", "Enter your code"),
-    "code.lead": ("Mở ứng dụng tạo mã trên điện thoại và nhập mã 6 chữ số.", "Open the authenticator app on your phone and enter the 6-digit code."),
+    "code.lead": (
+        "Mở ứng dụng tạo mã trên điện thoại và nhập mã 6 chữ số.",
+        "Open the authenticator app on your phone and enter the 6-digit code.",
+    ),
     "code.label": ("Mã 6 chữ số", "6-digit code"),
     "code.recovery": ("Không có điện thoại ở đây?", "No phone at hand?"),
     "code.recovery.label": ("Mã dự phòng", "Recovery code"),
@@ -140,18 +174,27 @@ TEXTS: dict[str, tuple[str, str]] = {
     "code.restart": ("Đăng nhập bằng tài khoản khác", "Sign in as someone else"),
     "again.title": ("Xác nhận đây là bạn", "Confirm that it is you"),
     "again.lead": ("Để đổi cách đăng nhập, hãy nhập lại mật khẩu của bạn.", "To change how you sign in, enter your password again."),
-    "again.none": ("Tài khoản này không có mật khẩu. Hãy đăng xuất rồi đăng nhập lại để xác nhận.", "This account has no password. Sign out and sign in again to confirm."),
+    "again.none": (
+        "Tài khoản này không có mật khẩu. Hãy đăng xuất rồi đăng nhập lại để xác nhận.",
+        "This account has no password. Sign out and sign in again to confirm.",
+    ),
     "enrol.lead": (
         "Vai trò của bạn cần thêm một bước xác thực. Hãy bật mã xác thực trên điện thoại để hoàn tất đăng nhập.",
         "Your role needs a second step. Turn on the authenticator app to finish signing in.",
     ),
-    "enrol.again": ("Dùng mã mới trong ứng dụng bạn vừa quét, hoặc bắt đầu lại.", "Use a new code of the app you have just scanned with, or start again."),
+    "enrol.again": (
+        "Dùng mã mới trong ứng dụng bạn vừa quét, hoặc bắt đầu lại.",
+        "Use a new code of the app you have just scanned with, or start again.",
+    ),
     "enrol.restart": ("Bắt đầu lại với mã QR mới", "Start again with a new QR code"),
     "again.passkey": ("Xác nhận bằng khoá truy cập", "Confirm with a passkey"),
     # Facility
     "facility.title": ("Bạn đang làm việc ở đâu?", "Where are you working now?"),
     "facility.lead": ("Những gì bạn xem và ghi sẽ mang tên cơ sở này.", "What you read and write will be in the name of this facility."),
-    "facility.none": ("Tài khoản của bạn chưa thuộc cơ sở y tế nào. Hãy liên hệ người quản trị.", "Your account belongs to no facility yet. Please ask your administrator."),
+    "facility.none": (
+        "Tài khoản của bạn chưa thuộc cơ sở y tế nào. Hãy liên hệ người quản trị.",
+        "Your account belongs to no facility yet. Please ask your administrator.",
+    ),
     "facility.wrong": ("Bạn không thuộc cơ sở này.", "You do not belong to this facility."),
     # Patient picker
     "patient.title": ("Chọn người bệnh", "Choose a patient"),
@@ -168,11 +211,16 @@ TEXTS: dict[str, tuple[str, str]] = {
     "consent.title": ("Cho phép ứng dụng này?", "Allow this application?"),
     "consent.asks": ("xin phép truy cập", "asks for access"),
     "consent.unverified": (
-        "Ứng dụng này tự đăng ký và tên của nó chưa được kiểm chứng. Chỉ cho phép nếu chính bạn vừa mở ứng dụng và tin tưởng nơi làm ra nó.",
-        "This application registered itself and its name has not been checked. Allow it only if you have just opened it yourself and trust who made it.",
+        "Ứng dụng này tự đăng ký và tên của nó chưa được kiểm chứng. Chỉ cho phép nếu chính bạn vừa mở ứng dụng và tin "
+        "tưởng nơi làm ra nó.",
+        "This application registered itself and its name has not been checked. Allow it only if you have just opened "
+        "it yourself and trust who made it.",
     ),
     "consent.returns": ("Sau đó bạn được chuyển về {host}.", "You will then be sent to {host}."),
-    "consent.returns.native": ("Sau đó bạn được chuyển về ứng dụng trên máy này.", "You will then be sent back to the application on this device."),
+    "consent.returns.native": (
+        "Sau đó bạn được chuyển về ứng dụng trên máy này.",
+        "You will then be sent back to the application on this device.",
+    ),
     "consent.as": ("Bạn đang đăng nhập: {name}", "You are signed in as {name}"),
     "consent.record": ("Hồ sơ của {name}", "Record of {name}"),
     "consent.data": ("Dữ liệu sức khoẻ", "Health data"),
@@ -181,15 +229,24 @@ TEXTS: dict[str, tuple[str, str]] = {
     "consent.always": ("Luôn kèm theo", "Always included"),
     "consent.allow": ("Cho phép", "Allow"),
     "consent.deny": ("Không cho phép", "Do not allow"),
-    "consent.withdraw": ("Bạn có thể rút lại bất cứ lúc nào ở trang Tài khoản.", "You can take this back at any time on your account page."),
+    "consent.withdraw": (
+        "Bạn có thể rút lại bất cứ lúc nào ở trang Tài khoản.",
+        "You can take this back at any time on your account page.",
+    ),
     "consent.none": ("Hãy chọn ít nhất một quyền, hoặc chọn “Không cho phép”.", "Tick at least one, or choose “Do not allow”."),
-    "consent.expired": ("Yêu cầu này đã quá thời gian. Hãy quay lại ứng dụng và bắt đầu lại.", "This request took too long. Go back to the application and start again."),
+    "consent.expired": (
+        "Yêu cầu này đã quá thời gian. Hãy quay lại ứng dụng và bắt đầu lại.",
+        "This request took too long. Go back to the application and start again.",
+    ),
     # Device
     "device.title": ("Kết nối thiết bị", "Connect a device"),
     "device.lead": ("Nhập mã đang hiện trên thiết bị mà bạn muốn kết nối.", "Enter the code shown on the device that you want to connect."),
     "device.code": ("Mã trên thiết bị", "Code on the device"),
     "device.code.hint": ("8 chữ cái, không phân biệt hoa thường.", "8 letters, capitals or not."),
-    "device.wrong": ("Mã không đúng hoặc đã hết hạn. Hãy xem lại mã trên thiết bị.", "The code is wrong or too old. Look at the device again."),
+    "device.wrong": (
+        "Mã không đúng hoặc đã hết hạn. Hãy xem lại mã trên thiết bị.",
+        "The code is wrong or too old. Look at the device again.",
+    ),
     "device.confirm": ("Có phải thiết bị của bạn đang hiện mã này?", "Does your device show this code?"),
     "device.warning": (
         "Chỉ tiếp tục nếu thiết bị đang ở trước mặt bạn. Không ai ở cơ quan y tế gọi điện hay nhắn tin để xin bạn nhập mã.",
@@ -206,7 +263,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "account.role": ("Vai trò", "Role"),
     "account.language": ("Ngôn ngữ", "Language"),
     "account.name.change": ("Đổi tên hiển thị", "Change the name shown"),
-    "account.name.hint": ("Tên này chỉ dùng ở trang này. Tên trong hồ sơ sức khoẻ do cơ sở y tế ghi.", "This name is used on these pages only. The name in the health record is the facility's to change."),
+    "account.name.hint": (
+        "Tên này chỉ dùng ở trang này. Tên trong hồ sơ sức khoẻ do cơ sở y tế ghi.",
+        "This name is used on these pages only. The name in the health record is the facility's to change.",
+    ),
     "account.saved": ("Đã lưu.", "Saved."),
     "account.signing-in": ("Cách đăng nhập", "How you sign in"),
     "account.password": ("Mật khẩu", "Password"),
@@ -252,16 +312,28 @@ TEXTS: dict[str, tuple[str, str]] = {
     "password.title.set": ("Đặt mật khẩu", "Set a password"),
     "password.current": ("Mật khẩu hiện tại", "Current password"),
     "password.new": ("Mật khẩu mới", "New password"),
-    "password.new.hint": ("Ít nhất {n} ký tự. Ba bốn từ không liên quan đến nhau là một mật khẩu tốt.", "At least {n} characters. Three or four unrelated words make a good one."),
+    "password.new.hint": (
+        "Ít nhất {n} ký tự. Ba bốn từ không liên quan đến nhau là một mật khẩu tốt.",
+        "At least {n} characters. Three or four unrelated words make a good one.",
+    ),
     "password.repeat": ("Nhập lại mật khẩu mới", "New password again"),
     "password.differs": ("Hai mật khẩu mới không giống nhau.", "The two new passwords differ."),
-    "password.changed": ("Đã đổi mật khẩu. Các nơi khác đã bị đăng xuất.", "Your password has been changed. You are signed out everywhere else."),
+    "password.changed": (
+        "Đã đổi mật khẩu. Các nơi khác đã bị đăng xuất.",
+        "Your password has been changed. You are signed out everywhere else.",
+    ),
     "password.short": ("Mật khẩu quá ngắn: cần ít nhất {n} ký tự.", "Too short: at least {n} characters are needed."),
     "password.long": ("Mật khẩu quá dài: nhiều nhất {n} ký tự.", "Too long: at most {n} characters."),
-    "password.common": ("Mật khẩu này quá dễ đoán hoặc đã từng bị lộ. Hãy chọn mật khẩu khác.", "This password is too easy to guess or has been leaked. Choose another."),
+    "password.common": (
+        "Mật khẩu này quá dễ đoán hoặc đã từng bị lộ. Hãy chọn mật khẩu khác.",
+        "This password is too easy to guess or has been leaked. Choose another.",
+    ),
     "password.personal": ("Mật khẩu không được chứa tên hoặc tên đăng nhập của bạn.", "The password may not contain your name or login."),
     "totp.title": ("Bật mã xác thực trên điện thoại", "Turn on the authenticator app"),
-    "totp.step.1": ("Cài một ứng dụng tạo mã trên điện thoại, ví dụ FreeOTP, Aegis hoặc Google Authenticator.", "Install an authenticator app on your phone, for example FreeOTP, Aegis or Google Authenticator."),
+    "totp.step.1": (
+        "Cài một ứng dụng tạo mã trên điện thoại, ví dụ FreeOTP, Aegis hoặc Google Authenticator.",
+        "Install an authenticator app on your phone, for example FreeOTP, Aegis or Google Authenticator.",
+    ),
     "totp.step.2": ("Trong ứng dụng, thêm tài khoản bằng cách quét mã này.", "In the app, add an account by scanning this code."),
     "totp.step.3": ("Nhập mã 6 chữ số mà ứng dụng hiện ra.", "Enter the 6-digit code that the app shows."),
     "totp.qr": ("Mã QR để thêm tài khoản vào ứng dụng tạo mã", "QR code that adds the account to an authenticator app"),
@@ -272,7 +344,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "totp.on": ("Đã bật mã xác thực.", "The authenticator app is on."),
     "totp.off": ("Đã tắt mã xác thực.", "The authenticator app is off."),
     "recovery.title": ("Mã dự phòng của bạn", "Your recovery codes"),
-    "recovery.lead": ("Hãy in hoặc chép các mã này và cất nơi an toàn. Chúng chỉ hiện một lần này.", "Print or copy these codes and keep them in a safe place. They are shown only this once."),
+    "recovery.lead": (
+        "Hãy in hoặc chép các mã này và cất nơi an toàn. Chúng chỉ hiện một lần này.",
+        "Print or copy these codes and keep them in a safe place. They are shown only this once.",
+    ),
     "recovery.use": ("Khi không có điện thoại, bạn nhập một mã thay cho mã xác thực. Mỗi mã dùng một lần; các mã cũ không còn dùng được.",
                      "When you do not have your phone, enter one instead of the code. Each works once; older codes no longer work."),
     "recovery.make.title": ("Tạo mã dự phòng mới?", "Make new recovery codes?"),
@@ -292,7 +367,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "passkey.used": ("Dùng lần cuối {time}", "Last used {time}"),
     "passkey.unused": ("Chưa dùng", "Not used yet"),
     "passkey.none": ("Bạn chưa có khoá truy cập nào.", "You have no passkeys yet."),
-    "passkey.no-script": ("Trình duyệt này không hỗ trợ khoá truy cập, hoặc JavaScript đang tắt.", "This browser does not support passkeys, or JavaScript is off."),
+    "passkey.no-script": (
+        "Trình duyệt này không hỗ trợ khoá truy cập, hoặc JavaScript đang tắt.",
+        "This browser does not support passkeys, or JavaScript is off.",
+    ),
     # Sign-out
     "sign-out.title": ("Đăng xuất?", "Sign out?"),
     "sign-out.lead": ("Bạn sẽ cần đăng nhập lại để dùng tiếp trên máy này.", "You will need to sign in again on this device."),
@@ -304,7 +382,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     # Who read my record
     "access.title": ("Ai đã xem hồ sơ của bạn", "Who read your record"),
     "access.title.carer": ("Ai đã xem hồ sơ", "Who read the record"),
-    "access.lead": ("Mỗi lần xem hoặc ghi đều được lưu lại và không thể sửa. Giờ Việt Nam.", "Every reading and writing is kept and cannot be altered. Times of Vietnam."),
+    "access.lead": (
+        "Mỗi lần xem hoặc ghi đều được lưu lại và không thể sửa. Giờ Việt Nam.",
+        "Every reading and writing is kept and cannot be altered. Times of Vietnam.",
+    ),
     "access.person": ("Hồ sơ của", "Record of"),
     "access.show": ("Xem", "Show"),
     "access.time": ("Giờ", "Time"),
@@ -316,8 +397,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "access.emergency": ("Truy cập khẩn cấp", "Emergency access"),
     "access.emergency.note": ("Ghi chú: {note}", "Note: {note}"),
     "access.emergency.about": (
-        "Khi cấp cứu, nhân viên y tế có thể mở hồ sơ mà không cần được phép trước. Họ phải nêu lý do, và lần xem ấy luôn được kiểm tra lại.",
-        "In an emergency, staff may open a record without being allowed before. They must give a reason, and such an access is always looked into.",
+        "Khi cấp cứu, nhân viên y tế có thể mở hồ sơ mà không cần được phép trước. Họ phải nêu lý do, và lần xem ấy "
+        "luôn được kiểm tra lại.",
+        "In an emergency, staff may open a record without being allowed before. They must give a reason, and such an "
+        "access is always looked into.",
     ),
     "access.question": ("Thấy điều gì lạ? Hãy hỏi cơ sở y tế ghi ở dòng đó.", "Something odd? Ask the facility named in that row."),
     "access.self": ("Chính bạn", "You yourself"),
@@ -345,9 +428,15 @@ TEXTS: dict[str, tuple[str, str]] = {
     "admin.accounts.add": ("Thêm tài khoản", "Add an account"),
     "admin.accounts.none": ("Không có tài khoản nào như vậy.", "There is no such account."),
     "admin.accounts.fhir-user": ("Gắn với hồ sơ", "Tied to"),
-    "admin.accounts.fhir-user.hint": ("Practitioner/ID, Patient/ID hoặc RelatedPerson/ID, theo vai trò.", "Practitioner/ID, Patient/ID or RelatedPerson/ID, by role."),
+    "admin.accounts.fhir-user.hint": (
+        "Practitioner/ID, Patient/ID hoặc RelatedPerson/ID, theo vai trò.",
+        "Practitioner/ID, Patient/ID or RelatedPerson/ID, by role.",
+    ),
     "admin.accounts.organization": ("Cơ sở", "Facility"),
-    "admin.accounts.organization.hint": ("Organization/ID; nhiều cơ sở cách nhau bằng dấu cách.", "Organization/ID; several are separated by spaces."),
+    "admin.accounts.organization.hint": (
+        "Organization/ID; nhiều cơ sở cách nhau bằng dấu cách.",
+        "Organization/ID; several are separated by spaces.",
+    ),
     "admin.accounts.password.hint": ("Mật khẩu tạm thời, ít nhất {n} ký tự. Để trống nếu người này đăng nhập bằng cách khác.",
                                      "A first password of at least {n} characters. Leave it empty if they sign in otherwise."),
     "admin.accounts.added": ("Đã thêm tài khoản {login}.", "The account {login} has been added."),
@@ -357,10 +446,19 @@ TEXTS: dict[str, tuple[str, str]] = {
     "admin.accounts.disabled": ("Đã khoá", "Disabled"),
     "admin.accounts.enabled": ("Hoạt động", "Enabled"),
     "admin.accounts.reset": ("Đặt lại bước hai", "Reset second step"),
-    "admin.accounts.disabled.done": ("Đã khoá tài khoản {login}. Mọi phiên và quyền truy cập đã kết thúc.", "The account {login} is disabled. Its sessions and access have ended."),
+    "admin.accounts.disabled.done": (
+        "Đã khoá tài khoản {login}. Mọi phiên và quyền truy cập đã kết thúc.",
+        "The account {login} is disabled. Its sessions and access have ended.",
+    ),
     "admin.accounts.enabled.done": ("Đã mở khoá tài khoản {login}.", "The account {login} is enabled."),
-    "admin.accounts.reset.done": ("Đã xoá mã xác thực, mã dự phòng và khoá truy cập của {login}.", "Authenticator, recovery codes and passkeys of {login} have been removed."),
-    "admin.accounts.self": ("Bạn không thể khoá hay đặt lại chính tài khoản của mình ở đây.", "You cannot disable or reset your own account here."),
+    "admin.accounts.reset.done": (
+        "Đã xoá mã xác thực, mã dự phòng và khoá truy cập của {login}.",
+        "Authenticator, recovery codes and passkeys of {login} have been removed.",
+    ),
+    "admin.accounts.self": (
+        "Bạn không thể khoá hay đặt lại chính tài khoản của mình ở đây.",
+        "You cannot disable or reset your own account here.",
+    ),
     "admin.accounts.state": ("Tình trạng", "State"),
     "admin.accounts.actions": ("Thao tác", "Actions"),
     "admin.clients.title": ("Các ứng dụng", "Applications"),
