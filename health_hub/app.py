@@ -74,9 +74,9 @@ class _Hub:
         from health_hub.web.pages import pages
 
         if self._gate is None:
-            return pages(self._ready)
-        made = pages(self._ready, self._gate.authority)
-        return cast(Application, CrossOrigin(cast(Any, made), self._settings.cors_origins))
+            return cast(Application, pages(self._ready))
+        made = cast(Any, pages(self._ready, self._gate.authority))
+        return cast(Application, CrossOrigin(made, self._settings.cors_origins))
 
     async def _ready(self) -> None:
         if self._store is None:

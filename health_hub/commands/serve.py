@@ -27,6 +27,7 @@ OPEN = """\
 
 ADDRESS = "  Địa chỉ / Address:  {url}/        API FHIR R4:  {url}/fhir"
 TRY = "\n  Thử / Try:          {url}/fhir/Patient?name=nguyen&_pretty=true"
+PROGRAMS = "  Ứng dụng dùng thử / demo applications (client_id, client_secret):"
 SIGN_INS = "  Tài khoản dùng thử / demo sign-ins (mật khẩu / password):"
 
 
@@ -100,12 +101,14 @@ async def prepare(settings: Settings) -> list[str]:
         if not settings.demo:
             return []
         from health_hub import demo
-        from health_hub.demo.accounts import demo_accounts
+        from health_hub.demo.accounts import demo_accounts, demo_clients
 
         await demo.load(store)
         if not settings.auth:
             return []
-        return [SIGN_INS, *(f"    {d.role:<14} {d.login:<18} {d.password:<52} {d.note}" for d in await demo_accounts(store))]
+        people = [f"    {d.role:<14} {d.login:<18} {d.password:<52} {d.note}" for d in await demo_accounts(store)]
+        programs = [f"    {d.client.id:<33} {d.secret or '-':<52} {d.client.client_name}" for d in await demo_clients(store)]
+        return [SIGN_INS, *people, PROGRAMS, *programs]
     finally:
         await store.close()
 
