@@ -89,9 +89,7 @@ class _Hub:
         try:
             if self._store is None:
                 settings = self._settings
-                self._store = await Store.open(
-                    settings.db, zone=settings.zone, timeout=settings.timeout, base=settings.base_url, key=settings.key
-                )
+                self._store = await Store.open(settings.db, **settings.store())
             await self._begin(self._store)
             _settle_collector()
         except Exception as e:

@@ -61,6 +61,8 @@ class Settings:
     graphql_depth: int = _setting(20, "deepest nesting of a GraphQL query")
     graphql_cost: int = _setting(20_000, "most resources and elements one GraphQL query may bring")
 
+    relationship_days: int = _setting(90, "days after an Encounter's end that it is a treatment relationship; a change needs `reindex`")
+    appointment_days: int = _setting(7, "days before an Appointment that it is a treatment relationship; a change needs `reindex`")
     emergency_hours: float = _setting(4.0, "hours that emergency access to a record lasts")
 
     timeout: float = _setting(30.0, "seconds an interaction may take")
@@ -90,6 +92,11 @@ class Settings:
     )
 
     cors_origins: tuple[str, ...] = _setting(("*",), "origins of browser applications, separated by commas; * is any, empty is none")
+
+    def store(self) -> dict[str, Any]:
+        """How the store is opened, beside `db`: arguments of Store.open."""
+        durations = (self.relationship_days, self.appointment_days)
+        return {"zone": self.zone, "timeout": self.timeout, "base": self.base_url, "key": self.key, "durations": durations}
 
     @staticmethod
     def load(environ: Mapping[str, str] | None = None, **given: Any) -> "Settings":

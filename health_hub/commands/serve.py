@@ -96,7 +96,7 @@ async def prepare(settings: Settings) -> list[str]:
     """Before any worker starts: create or upgrade the database, and load the demo records once. What is to be printed of it."""
     from health_hub.store.store import Store
 
-    store = await Store.open(settings.db, zone=settings.zone, base=settings.base_url, key=settings.key)
+    store = await Store.open(settings.db, **settings.store())
     try:
         if not settings.demo:
             return []
