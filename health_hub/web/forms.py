@@ -31,11 +31,11 @@ class Form:
     def all(self, name: str) -> list[str]:
         return [v for n, v in self._fields if n == name]
 
+    def pairs(self) -> list[tuple[str, str]]:
+        return list(self._fields)
+
     def __contains__(self, name: str) -> bool:
         return any(n == name for n, _ in self._fields)
-
-    def as_dict(self) -> dict[str, str]:
-        return dict(self._fields)
 
 
 async def read(request: Request) -> Form:

@@ -12,7 +12,7 @@ from health_hub import __version__
 from health_hub.auth.authority import Authority
 from health_hub.auth.routes import routers
 from health_hub.auth.routes.cors import CrossOrigin
-from health_hub.web import home, language, sign_in
+from health_hub.web import authorize, consent, facility, home, language, patient, sign_in
 from health_hub.web.forms import FormError
 from health_hub.web.site import PageError, Redirect, Site
 
@@ -30,7 +30,7 @@ def pages(ready: Callable[[], Awaitable[None]], authority: Authority | None = No
     if authority is not None:
         for routes in routers(authority):
             web.include_router(routes)
-        for page in (sign_in,):
+        for page in (sign_in, authorize, facility, patient, consent):
             web.include_router(page.router(site))
 
     @web.get("/health/live")

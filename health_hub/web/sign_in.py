@@ -132,10 +132,10 @@ async def _start(
     site: Site, visit: Visit, onward: str, *, login: str = "", refused: Refused | None = None, empty: list[str] | None = None,
     status: int = 200,
 ) -> Response:
-    waits = await waiting.find(site, visit)
+    waits = await waiting.find(site, visit, onward)
     return site.page(
-        visit, "sign_in.html", status, form_action=waits.form_action, plain=True, onward=onward, login=login, refused=refused,
-        error=told(refused, visit.lang), empty=empty or [], app=waits.name, passkey=await _options(site, visit),
+        visit, "sign_in.html", status, form_action=waits.form_action, plain=True, onward=onward, login=login or waits.login,
+        refused=refused, error=told(refused, visit.lang), empty=empty or [], app=waits.name, passkey=await _options(site, visit),
         external=site.authority.settings.external_name if site.authority.settings.external_issuer else "",
     )  # fmt: skip
 
@@ -143,7 +143,7 @@ async def _start(
 async def _code(
     site: Site, visit: Visit, id: str, methods: list[str], onward: str, *, refused: Refused | None = None, field: str = "code"
 ) -> Response:
-    waits = await waiting.find(site, visit)
+    waits = await waiting.find(site, visit, onward)
     status = 200 if refused is None else 429 if refused.reason in ("wait", "busy") else 422
     kept = [m for m in methods if m in _METHODS]
     return site.page(

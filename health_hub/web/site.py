@@ -96,7 +96,8 @@ class Site:
             auto_reload=False,
         )  # fmt: skip
         self._templates.globals.update(
-            t=_text, moment=self._moment, clock=self._clock, day=self._day, duration=_duration, fhir_date=_fhir_date, static=self.static,
+            t=_text, told=text,
+            moment=self._moment, clock=self._clock, day=self._day, duration=_duration, fhir_date=_fhir_date, static=self.static,
             version=__version__,
         )  # fmt: skip
 
@@ -186,7 +187,7 @@ class Site:
 
     def error(self, visit: Visit, status: int, key: str = "", details: Mapping[str, str] | None = None) -> Response:
         key = key or (str(status) if status in (400, 403, 404, 405, 413, 429) else "500")
-        return self.page(visit, "error.html", status, key=key, details=details or {})
+        return self.page(visit, "error.html", status, key=key, details=details or {}, both=key in ("authorize", "ended"))
 
     def to(self, visit: Visit, address: str) -> Response:
         """Go on elsewhere with GET."""
@@ -250,6 +251,8 @@ def source(uri: str) -> tuple[str, ...]:
     if parts.scheme not in ("http", "https"):
         return (f"{parts.scheme}:",)
     host = parts.netloc.rpartition("@")[2]
+    if "[" in host:
+        return (f"{parts.scheme}:",)  # source expressions have no IPv6 addresses (CSP 3, 2.3.1)
     return (f"{parts.scheme}://{host}",) if host and not set(host) & set(" ;,'\"") else ()
 
 
