@@ -207,7 +207,8 @@ class Policy:
                     condition = all_((condition, self.restriction(name, scope.query)))
                 by_type.setdefault(type_number(name), []).append(condition)
         shown = EVERY & ~OWN_HIDDEN if who.role == "patient" else who.labels
-        return Filter(tuple(_grants({t: any_(c) for t, c in by_type.items()})), shown)
+        told = frozenset(person_keys(who.persons)) if who.role in ("patient", "carer") else None
+        return Filter(tuple(_grants({t: any_(c) for t, c in by_type.items()})), shown, told)
 
     def _in_context(self, name: str, who: Principal) -> Condition:
         """patient/ scopes are for the patient in context; what is about nobody (a Practitioner, a ValueSet) comes along."""

@@ -98,6 +98,7 @@ class Filter:
 
     grants: tuple[Grant, ...] | None = None
     labels: int = EVERY
+    told: frozenset[int] | None = None  # the only Patients that AuditEvents name (keys.reference; fhir/audit.py)
     _known: dict[int, Condition] = field(default_factory=dict, repr=False)
     _needs: dict[int, bool] = field(default_factory=dict, repr=False)
 

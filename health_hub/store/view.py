@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 from fhir_profiles.tables import type_number
+from health_hub.fhir import audit
 from health_hub.fhir.consent import decode
 from health_hub.fhir.json import dumps, loads
 from health_hub.fhir.labels import EVERY
 from health_hub.fhir.masking import MARK, masks, redacted
-from health_hub.fhir.outcome import Issue
+from health_hub.fhir.outcome import FhirError, Issue
 from health_hub.fhir.search.query import Query
 from health_hub.store.access import Facts, facts_of, now, sees, settled
 from health_hub.store.commit import stored
@@ -85,6 +86,7 @@ class View:
 
     def __init__(self, store: Any, filter: Filter, observe: Callable[[Stored], None] | None = None) -> None:
         self._store, self.filter, self._observe = store, filter, observe
+        self._masking = filter.labels != EVERY or filter.told is not None
         self._db: SqliteDatabase | PostgresDatabase = store.database
 
     async def _row(self, number: int, id: str) -> tuple[Any, Facts | None] | None:
@@ -107,12 +109,19 @@ class View:
 
     def _shown(self, row: Any) -> Stored:
         """The version as this view shows it: elements with a label that it has no right to are masked."""
-        found = stored(row) if self.filter.labels == EVERY else self._masked(stored(row))
+        found = self._masked(stored(row)) if self._masking else stored(row)
         if self._observe is not None:
             self._observe(found)
         return found
 
+    def _vet(self, query: Query) -> None:
+        """FhirError 403 for a search that would tell, by what it finds, of whom else an AuditEvent is."""
+        if self.filter.told is not None and audit.asks_of_others(query, self.filter.told):
+            raise FhirError(403, Issue("forbidden", "AuditEvents are searched by the own record only"))
+
     def _masked(self, found: Stored) -> Stored:
+        if self.filter.told is not None and found.type == audit.TYPE and found.doc is not None:
+            return replace(found, doc=dumps(audit.only(loads(found.doc), self.filter.told)))
         if found.doc is None or MARK not in found.doc:
             return found
         return replace(found, doc=dumps(redacted(loads(found.doc), self.filter.labels)))
@@ -256,9 +265,10 @@ class View:
         """One page of matches and what they include."""
         from health_hub.store import search
 
+        self._vet(query)
         query = await self._store.settled.narrowed(query)
         page = await search.search(self._db.reader, query, self.filter, cursor, timeout=self._store.timeout)
-        if self.filter.labels != EVERY:
+        if self._masking:
             page.hits = [replace(h, stored=self._masked(h.stored)) for h in page.hits]
         if self._observe is not None:
             for hit in page.hits:
@@ -274,12 +284,16 @@ class View:
         """How many match."""
         from health_hub.store import search
 
+        self._vet(query)
+
         return await search.count(self._db.reader, query, self.filter, timeout=self._store.timeout)
 
     async def find(self, queries: Sequence[Query], limit: int = 2) -> list[list[str]]:
         """Ids that match each query, at most `limit`: for conditional interactions and references."""
         from health_hub.store import search
 
+        for query in queries:
+            self._vet(query)
         if len(queries) == 1 and self._db.dialect == "postgresql":
             return [await self._store.reads.find(queries[0], self.filter, limit)]
         return await search.find(self._db.reader, queries, self.filter, limit, timeout=self._store.timeout)
