@@ -84,10 +84,10 @@ class Postgres:
 
 
 class Hub:
-    """`health-hub serve` on a free loopback port."""
+    """`health-hub serve` on a free loopback port; auth: with access control. program: the module that is run."""
 
-    def __init__(self, database: str, core: int | None, *more: str) -> None:
-        self.database, self.core, self.more, self.port = database, core, more, free_port()
+    def __init__(self, database: str, core: int | None, *more: str, auth: bool = False, program: str = "health_hub.cli") -> None:
+        self.database, self.core, self.more, self.port, self.auth, self.program = database, core, more, free_port(), auth, program
         self.start()
 
     def start(self) -> None:
@@ -99,9 +99,9 @@ class Hub:
                 *pin,
                 sys.executable,
                 "-m",
-                "health_hub.cli",
+                self.program,
                 "serve",
-                "--no-auth",
+                *([] if self.auth else ["--no-auth"]),
                 "--port",
                 str(self.port),
                 "--db",
@@ -114,7 +114,8 @@ class Hub:
         self.pid = self.process.pid
         while True:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/fhir/Patient?_count=1", timeout=5) as answer:
+                first = "metadata" if self.auth else "Patient?_count=1"
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/fhir/{first}", timeout=5) as answer:
                     answer.read()
                 break
             except OSError:

@@ -63,9 +63,9 @@ class Measured:
 class Work:
     """Closed-loop load by `clients` connections against one hub."""
 
-    def __init__(self, port: int, server: int, database: int | None, clients: int = 8, seed: int = 7) -> None:
+    def __init__(self, port: int, server: int, database: int | None, clients: int = 8, seed: int = 7, token: str | None = None) -> None:
         self.port, self.server, self.database, self.rnd = port, server, database, random.Random(seed)
-        self.clients = [Client("127.0.0.1", port) for _ in range(clients)]
+        self.clients = [Client("127.0.0.1", port, token) for _ in range(clients)]
         self.patients: list[str] = []
         self.observations: list[str] = []
         self.each = 0

@@ -90,7 +90,7 @@ class Connected:
         """Who saw or changed the record of a patient; the account's own patients only."""
         gate = self._gate
         rights = await self._rights(account, None)
-        await gate.scribe.catch_up()
+        await gate.scribe.now()
         known = search_params("AuditEvent")
         query = Query(
             ("AuditEvent",), (Test(known["patient"], None, (ReferenceValue("Patient", patient),)),), sort=(Sort(known["date"], True),),

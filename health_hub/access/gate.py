@@ -163,6 +163,7 @@ class Gate:
             await asyncio.sleep(FLUSH)
             try:
                 await self._flush()
+                await self.store.records.expire()  # codes, sessions, proofs that have ended
             except Exception:
                 log.exception("refusals could not be written to the audit trail; they are told with the next")
 

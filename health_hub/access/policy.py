@@ -127,7 +127,8 @@ def _writes(who: Principal) -> tuple[dict[str, Condition], dict[str, Condition],
             performed = Keys((keys.parameter("Observation", "performer") ^ keys.reference(who.me),))
             create["Observation"] = All((about, performed))
             update: dict[str, Condition] = {t: All((c, Written(who.me))) for t, c in create.items()}
-            update["Consent"] = about  # withdrawn by the patient, whoever wrote it
+            if who.role == "patient":
+                update["Consent"] = about  # withdrawn by the patient, whoever wrote it; a carer withdraws their own
             return create, update, {}
         case "practitioner" | "nurse" if who.facility:
             own: Condition = Owned((who.facility,))
@@ -179,14 +180,16 @@ class Policy:
         may_update = self._filter(who, scopes, update, lambda s: s.u)
         may_delete = self._filter(who, scopes, delete, lambda s: s.d)
         # A writer needs no right to read: what stands under an id is judged by what their role sees of it.
-        whole = Filter(tuple(_grants({type_number(t): c for t, c in seen.items()})), who.labels)
+        whole = Filter(tuple(_grants({type_number(t): c for t, c in seen.items()})), read.labels)
         about = _may_write_about(who)
         if who.claims.patient is not None and all(s.context == "patient" for s in scopes):
             about = all_((about, Persons(person_keys((who.claims.patient,)))))
         owner = who.facility if who.role in ("system", *CLINICIANS, "operator") else who.me
         author = who.me or f"Client/{who.claims.client}"
         ids = who.role == "system"
-        return Rights(read, search, Writer(whole, may_create, may_update, may_delete, about, owner, author, ids))
+        # Nobody makes their own relationship: what an emergency opened for hours would else stay open by a CareTeam.
+        own = frozenset(who.parties) if who.role in CLINICIANS else frozenset()
+        return Rights(read, search, Writer(whole, may_create, may_update, may_delete, about, owner, author, ids, own))
 
     def _filter(self, who: Principal, scopes: Sequence[Scope], seen: dict[str, Condition], wanted: Callable[[Scope], bool]) -> Filter:
         by_type: dict[int, list[Condition]] = {}
@@ -204,7 +207,8 @@ class Policy:
                     condition = all_((condition, self.restriction(name, scope.query)))
                 by_type.setdefault(type_number(name), []).append(condition)
         shown = EVERY & ~OWN_HIDDEN if who.role == "patient" else who.labels
-        return Filter(tuple(_grants({t: any_(c) for t, c in by_type.items()})), shown)
+        told = frozenset(person_keys(who.persons)) if who.role in ("patient", "carer") else None
+        return Filter(tuple(_grants({t: any_(c) for t, c in by_type.items()})), shown, told)
 
     def _in_context(self, name: str, who: Principal) -> Condition:
         """patient/ scopes are for the patient in context; what is about nobody (a Practitioner, a ValueSet) comes along."""

@@ -6,6 +6,7 @@ id that follows from its place, in one commit with how far this has come, so tha
 
 import asyncio
 import logging
+import time
 from contextlib import suppress
 from zoneinfo import ZoneInfo
 
@@ -21,6 +22,8 @@ from health_hub.store.trail import Row
 
 EVERY = 0.5  # seconds between two looks at the journal
 BATCH = 200  # AuditEvents in one commit
+SMALL = 25  # while others are served: whoever comes meanwhile waits for a batch
+SHARE = 50  # one part in so many of the time is the scribe's while others are served
 KIND = "trail"  # records: how far a chain has been written out, by its number
 
 log = logging.getLogger(__name__)
@@ -39,7 +42,10 @@ class Scribe:
         self._store, self._zone = store, ZoneInfo(zone)
         self._task: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
-        self.busy = 0  # requests under way: the scribe waits for a quiet moment
+        self._hurried = asyncio.Event()
+        self._before = 0
+        self.busy = 0  # requests under way
+        self.served = 0  # requests that have come
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._watch())
@@ -65,19 +71,33 @@ class Scribe:
         """Until every record that is in the journal now is an AuditEvent. gently: whoever waits for an answer goes first."""
         async with self._lock:
             for chain, end in (await self._store.trail.ends()).items():
-                while await self._write(chain, end):
-                    if gently:
-                        await asyncio.sleep(0.02 if self.busy else 0)
+                while True:
+                    served, began = self.served, time.perf_counter()
+                    busy = gently and (self.busy > 0 or served != self._before)
+                    self._before = served
+                    if not await self._write(chain, end, SMALL if busy else BATCH):
+                        break
+                    if busy and not self._hurried.is_set():
+                        with suppress(TimeoutError):
+                            await asyncio.wait_for(self._hurried.wait(), (time.perf_counter() - began) * SHARE)
 
-    async def _write(self, chain: int, end: int) -> bool:
+    async def now(self) -> None:
+        """As `catch_up`, for who waits for it: the gentle one makes way."""
+        self._hurried.set()
+        try:
+            await self.catch_up()
+        finally:
+            self._hurried.clear()
+
+    async def _write(self, chain: int, end: int, most: int) -> bool:
         """One batch of a chain; False when it is done."""
         done = await self._store.records.get(KIND, str(chain))
         at = done.data["n"] if done is not None else 0
         if at >= end:
             return False
         changes: list[Change] = []
-        for row in await self._store.trail.rows(chain, at):
-            if len(changes) >= BATCH:
+        for row in await self._store.trail.rows(chain, at, most):
+            if len(changes) >= most:
                 break
             changes += [self._change(row, n, raw) for n, raw in enumerate(_records(row.data))]
             at = row.n

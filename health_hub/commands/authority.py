@@ -56,7 +56,7 @@ async def opened(db: str | None) -> AsyncIterator["Authority"]:
     settings = Settings.load(db=db)
     # As `serve` fills it: what is made here is for the hub that runs with these settings.
     settings = replace(settings, base_url=settings.base_url or f"{issuer_of(settings)}/fhir")
-    store = await Store.open(settings.db, zone=settings.zone, base=settings.base_url, key=settings.key)
+    store = await Store.open(settings.db, **settings.store())
     try:
         authority = Authority(store, settings)
         await authority.keys.load()

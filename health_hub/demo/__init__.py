@@ -29,7 +29,9 @@ def _owned(resources: list[dict[str, Any]]) -> list[Change]:
     changes = []
     for r in resources:
         name = f"{r['resourceType']}/{r['id']}"
-        subject = r.get("subject") or r.get("patient") or next((p["actor"] for p in r.get("participant", ()) if "actor" in p), {})
+        subject: dict[str, Any] = (
+            r.get("subject") or r.get("patient") or next((p["actor"] for p in r.get("participant", ()) if "actor" in p), {})
+        )
         place = r.get("serviceProvider") or (r.get("managingOrganization") if r["resourceType"] in ("Patient", "EpisodeOfCare") else None)
         visit = of.get((r.get("encounter") or {}).get("reference", ""))
         near = (place or {}).get("reference") or visit or of.get(subject.get("reference", ""))

@@ -10,7 +10,7 @@ Forms (the first letter of what is hashed):
     r  reference `Type/id` or absolute URL             T  type a reference points to
     u  uri or canonical without version                v  canonical with `|version`
     e  exact string (NFC)                              w  a folded word
-    x  composite of token forms, joined by `$`
+    x  composite of token forms, joined by `$`        A  an account, the party of emergency access
 """
 
 import hashlib

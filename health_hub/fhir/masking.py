@@ -6,6 +6,7 @@ data-absent-reason, the resource by the label REDACTED; the narrative, which may
 
 from typing import Any
 
+from health_hub.fhir.json import loads
 from health_hub.fhir.labels import BITS
 
 INLINE = "http://hl7.org/fhir/uv/security-label-ds4p/StructureDefinition/extension-inline-sec-label"
@@ -24,6 +25,14 @@ def redacted(resource: dict[str, Any], allowed: int) -> dict[str, Any]:
     meta["security"] = [*(meta.get("security") or ()), _REDACTED]
     head: dict[str, Any] = {name: out[name] for name in ("resourceType", "id") if name in out}
     return {**head, "meta": meta, **{name: value for name, value in out.items() if name not in ("resourceType", "id", "meta")}}
+
+
+def masks(doc: bytes | None, allowed: int) -> bool:
+    """Whether a document holds elements that are not among `allowed`."""
+    if doc is None or MARK not in doc:
+        return False
+    resource = loads(doc)
+    return redacted(resource, allowed) is not resource
 
 
 def _hidden(element: Any, allowed: int) -> bool:

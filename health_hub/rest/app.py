@@ -55,6 +55,7 @@ class FhirApp:
         gate = self._gate
         if gate is not None:
             gate.scribe.busy += 1
+            gate.scribe.served += 1
         try:
             try:
                 response = await self._answer(request, len(scope.get("raw_path") or b"") + len(request.query))
@@ -146,7 +147,7 @@ class FhirApp:
             access.request_id = number.decode("ascii")
         request.access = access
         if AUDIT in request.segments:
-            await gate.scribe.catch_up()  # who asks for AuditEvents sees those of a moment ago
+            await gate.scribe.now()  # who asks for AuditEvents sees those of a moment ago
 
     async def _within_time(self, found: Route, request: Request) -> Response:
         limit = self._settings.timeout_long if found.long else self._settings.timeout

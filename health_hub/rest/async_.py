@@ -34,11 +34,17 @@ async def start(hub: Hub, request: Request, interaction: Interaction) -> Respons
     await request.body()
     text = "/".join(request.segments) + ("?" + request.query.decode("latin-1") if request.query else "")
     await hub.store.jobs.expire(int((time.time() - hub.settings.async_keep) * 1000))
-    id = await hub.store.jobs.create(KIND, {"method": request.method, "url": f"{request.base}/{text}"[:2000]})
+    id = await hub.store.jobs.create(KIND, {"method": request.method, "url": f"{request.base}/{text}"[:2000], "by": _sender(request)})
     _tasks[id] = task = asyncio.create_task(_work(hub, request, interaction, id))
     task.add_done_callback(lambda _: _tasks.pop(id, None))
     said = outcome([Issue("informational", f"the request is being worked on: {request.base}/{PATH}/{id}", severity="information")])
     return Response(202, resource=said, headers=[("Content-Location", f"{request.base}/{PATH}/{id}")], subset_done=True)
+
+
+def _sender(request: Request) -> str:
+    """Whose request it is: only they may ask for its answer. "" where nobody is asked."""
+    access = request.access
+    return f"{access.who.claims.subject} {access.who.claims.client}" if access is not None else ""
 
 
 async def _work(hub: Hub, request: Request, interaction: Interaction, id: str) -> None:
@@ -63,8 +69,10 @@ async def _entry(hub: Hub, request: Request, interaction: Interaction) -> tuple[
         async with asyncio.timeout(hub.settings.timeout_long * 10):
             response = await interaction(hub, request)
         document = response.document(request)
+        await hub.told(request, response)
     except FhirError as e:
         response, document = refused(e), None
+        await hub.told(request, response)
     except TimeoutError:
         response, document = refused(FhirError(503, Issue("timeout", "the request took too long"))), None
     except Exception:
@@ -128,7 +136,7 @@ async def cancel(hub: Hub, request: Request) -> Response:
 
 async def _job(hub: Hub, request: Request) -> Job:
     job: Job | None = await hub.store.jobs.get(request.id) if len(request.id) < 100 else None
-    if job is None or job.kind != KIND:
+    if job is None or job.kind != KIND or job.request.get("by", "") != _sender(request):
         raise FhirError(404, Issue("not-found", "no such asynchronous request, or its answer has expired"))
     return job
 

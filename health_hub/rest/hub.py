@@ -6,7 +6,7 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from fhir_profiles.tables import type_number
-from health_hub.access.gate import Gate
+from health_hub.access.gate import Access, Gate
 from health_hub.fhir.index.registry import by_url, on_change, params
 from health_hub.fhir.outcome import FhirError, Issue
 from health_hub.fhir.search.parse import forget, parse
@@ -49,7 +49,7 @@ class Hub:
 
         FhirError 403 when the token is for none of the type that the URL names.
         """
-        access = request.access
+        access = self._access(request)
         if access is None:
             return self.store.view(Filter.everything())
         view = access.view(self.store, right)
@@ -57,9 +57,15 @@ class Hub:
             raise not_granted(request.type, right)
         return view
 
+    def _access(self, request: Request) -> Access | None:
+        """Behind a gate a request by nobody does nothing: one made by hand that forgot whose it is must not see everything."""
+        if request.access is None and self.gate is not None:
+            raise RuntimeError("a request without its sender's access behind the gate")
+        return request.access
+
     async def commit(self, request: Request, changes: Sequence[Change], expects: Sequence[Expect] = ()) -> list[Result]:
         """What an interaction writes, as far as its sender may, with an entry of the audit trail in the same transaction."""
-        access = request.access
+        access = self._access(request)
         if access is None:
             return await self.store.commit(changes, expects)
         interaction, action = trail.interaction(request)
@@ -76,7 +82,7 @@ class Hub:
     async def told(self, request: Request, response: Response) -> None:
         """An entry of the audit trail for what is about to be answered, unless a commit has left it already."""
         access = request.access
-        if access is None or (access.told and not access.shown and response.status < 400):
+        if access is None or response.status == 202 or (access.told and not access.shown and response.status < 400):
             return
         interaction, action = trail.interaction(request)
         if not response.written or response.status >= 400:

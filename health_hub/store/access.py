@@ -239,12 +239,16 @@ Fetch = Callable[[str, Sequence[Any]], Awaitable[list[Any]]]
 async def settled(filter: Filter, fetch: Fetch, *, sqlite: bool) -> Seen:
     """Asks what searches within the filter need to know: relationships that are few, Consents."""
     seen = Seen(filter, now())
+    decided: list[Decided] = []
     for asked in filter.elsewhere():
         if type(asked) is Related:
             if (near := await _near(asked.parties, seen.at, fetch, sqlite)) is not None:
                 seen.near[asked] = near
         elif type(asked) is Decided:
-            seen.consents[asked] = await _consents(asked, seen.at, fetch, sqlite)
+            decided.append(asked)
+    if decided:
+        groups = await _consents(decided, seen.at, fetch, sqlite)
+        seen.consents = dict.fromkeys(decided, groups)
     return seen
 
 
@@ -256,29 +260,47 @@ def _list(values: Sequence[int], sqlite: bool) -> Any:
     return str(list(values)) if sqlite else list(values)
 
 
-async def _near(parties: Sequence[int], at: int, fetch: Fetch, sqlite: bool) -> tuple[int, ...] | None:
+# Parties that were found to have many relationships, and until when (monotonic seconds) they are taken to have.
+_many: dict[tuple[int, ...], float] = {}
+MANY_FOR = 10.0
+
+
+async def _near(parties: tuple[int, ...], at: int, fetch: Fetch, sqlite: bool) -> tuple[int, ...] | None:
     """The persons that the parties are related to now, if they are few."""
+    moment = time.monotonic()
+    if _many.get(parties, 0.0) > moment:
+        return None
     a, b = ("?1", "?2") if sqlite else ("$1", "$2::bigint")
     where = f"{_among('g.party', a, sqlite)} AND g.until > {b} AND g.since <= {b}"
     rows = await fetch(
         f"SELECT DISTINCT g.person FROM relation g WHERE {where} LIMIT {NEAR + 1}",
         (_list(parties, sqlite), at),
     )
-    return tuple(sorted(r[0] for r in rows)) if len(rows) <= NEAR else None
+    if len(rows) <= NEAR:
+        return tuple(sorted(r[0] for r in rows))
+    if len(_many) > 1000:
+        _many.clear()
+    _many[parties] = moment + MANY_FOR
+    return None
 
 
-async def _consents(asked: Decided, at: int, fetch: Fetch, sqlite: bool) -> list[tuple[list[Rule], list[int]]] | None:
-    """Persons with the rules of their Consents, those with the same ones together; None: too many."""
+async def _consents(
+    asked: Sequence[Decided], at: int, fetch: Fetch, sqlite: bool
+) -> list[tuple[list[Rule], list[int]]] | None:
+    """Persons with the rules of their Consents, those with the same ones together; None: too many.
+
+    Of those whose Consents permit a part, or may deny: the latter matter where one of the parties has a relationship.
+    """
     a, b = ("?1", "?2") if sqlite else ("$1::bigint", "$2")
     args: list[Any] = [at]
-    if asked.decision == "permit":
-        which = f"d.kind >= {consent.PARTIAL}"
-    else:
-        which = f"d.kind IN ({consent.DENIES}, {consent.DENIES | consent.PARTIAL})"
-        if asked.parties:
-            args.append(_list(asked.parties, sqlite))
-            related = f"SELECT g.person FROM relation g WHERE {_among('g.party', b, sqlite)} AND g.until > {a} AND g.since <= {a}"
-            which += f" AND d.person IN ({related})"
+    which = f"d.kind >= {consent.PARTIAL}"
+    denials = [d for d in asked if d.decision == "deny"]
+    if any(not d.parties for d in denials):
+        which = "d.kind > 0"
+    elif denials:
+        args.append(_list(tuple({p for d in denials for p in d.parties}), sqlite))
+        related = f"SELECT g.person FROM relation g WHERE {_among('g.party', b, sqlite)} AND g.until > {a} AND g.since <= {a}"
+        which += f" OR (d.kind = {consent.DENIES} AND d.person IN ({related}))"
     rows = await fetch(
         f"SELECT c.person, c.rules FROM consent c WHERE c.since <= {a} AND c.until > {a} AND c.person IN "
         f"(SELECT d.person FROM consent d WHERE {which}) ORDER BY c.person, c.rules LIMIT {RESTRICTED + 1}",

@@ -50,6 +50,7 @@ class Unit:
     relations: Sequence[Relation] = ()
     records: Sequence[Put | Take] = ()
     touches: set[tuple[int, str]] = field(default_factory=set)
+    quiet: bool = False  # leaves a record of the trail and changes nothing
     simple: bool = False  # only creates under ids of our own: nothing to look up, nothing to lock
 
 
@@ -72,6 +73,7 @@ class Committer:
     def __init__(self, database: SqliteDatabase | PostgresDatabase, clock: Clock, find: Find, trail: Callable[[], Trail]) -> None:
         self._db, self._clock, self._find, self._trail = database, clock, find, trail
         self._chains: list[Chain] = []
+        self._quiet = 0  # units in the queue that change nothing
         self._queue: deque[Unit] = deque()
         self._writing: set[tuple[int, str]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -102,16 +104,21 @@ class Committer:
         unit.simple = not (expects or mark is not None or by or trail or relations or records) and all(
             c.action == "create" and c.id is None for c in changes
         )
+        unit.quiet = not (changes or expects or mark or relations or records)
         if not unit.simple and (changes or expects or records):
             unit.touches = {(p.type, p.id) for p in prepared} | {(0, str(_lock(e))) for e in expects}
             unit.touches |= {(-1, f"{r.kind} {r.id}") for r in records}
         self._queue.append(unit)
+        if unit.quiet:
+            self._quiet += 1
         self._start()
         return await unit.done
 
     def _start(self) -> None:
         # Counted here and not by the set of tasks: a task leaves that a turn of the loop after its last look at the queue.
-        if self._queue and self._running < self._limit:
+        # What only leaves a record is gathered by one writer: two would each take half, and pay for a flush each.
+        quiet = self._quiet == len(self._queue)
+        if self._queue and self._running < (1 if quiet else self._limit):
             self._running += 1
             task = asyncio.create_task(self._drain())
             self._tasks.add(task)
@@ -138,6 +145,7 @@ class Committer:
                     break
                 continue
             group.append(unit)
+            self._quiet -= unit.quiet
             size += n
             blocked |= unit.touches
         later.extend(self._queue)
@@ -196,7 +204,7 @@ class Committer:
     async def _attempt(self, group: list[Unit], chain: Chain) -> Chain:
         """One database transaction for the group; units that fail their preconditions leave it before anything is written."""
         group = [u for u in group if not u.done.done()]
-        if not any(u.prepared or u.expects or u.mark or u.relations or u.records for u in group):
+        if all(u.quiet for u in group):
             return await self._only_trail(group, chain)
         if all(u.simple for u in group) and isinstance(self._db, PostgresDatabase):
             scope: Any = self._db.autocommit()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from health_hub.fhir import index, keys
+from health_hub.fhir.masking import masks
 from health_hub.fhir.outcome import FhirError, Issue
 from health_hub.store import judge
 from health_hub.store.access import Facts, now, sees
@@ -23,6 +24,8 @@ class Guard:
 
     current: dict[tuple[int, str], Facts] = field(default_factory=dict)
     patients: dict[int, Facts] = field(default_factory=dict)
+    docs: dict[tuple[int, str], bytes | None] = field(default_factory=dict)  # of `current`
+    named: dict[int, list[int]] = field(default_factory=dict)  # by self: the Patients that a change refers to
 
     @staticmethod
     async def of(t: Any, units: Sequence[tuple[Writer, Sequence[Prepared]]]) -> "Guard":
@@ -32,11 +35,14 @@ class Guard:
         every = [p for _, prepared in units for p in prepared]
         wanted = sorted({(p.type, p.id) for p in every if p.change.id is not None})
         if wanted:
-            guard.current = {name: facts for name, (_, facts) in (await judge.by_id(t, wanted)).items()}
-        persons = sorted({person for p in every if p.rows is not None for person in p.rows.persons})
+            there = await judge.by_id(t, wanted)
+            guard.current = {name: facts for name, (_, facts) in there.items()}
+            guard.docs = {name: row[7] for name, (row, _) in there.items()}
+        guard.named = {p.self: found for p in every if (found := _patients(p))}
+        persons = sorted({person for found in guard.named.values() for person in found})
         if persons:
-            found = await judge.by_self(t, persons)
-            guard.patients = {self: facts for self, (row, facts) in found.items() if not row[5]}
+            known = await judge.by_self(t, persons)
+            guard.patients = {self: facts for self, (row, facts) in known.items() if not row[5]}
         return guard
 
     def hidden(self, by: Writer, p: Prepared) -> bool:
@@ -54,6 +60,11 @@ class Guard:
             if not sees(may.on(p.type), facts, now()):
                 verb = "deleted" if change.action == "delete" else "changed"
                 raise FhirError(403, Issue("forbidden", f"{change.type}/{p.id}: this record may not be {verb} by you"))
+            again = change.action == "update" and (change.method == "PATCH" or b'"REDACTED"' in p.meta)
+            if again and masks(self.docs[p.type, p.id], by.filter.labels):
+                # What they were shown would be written back, and what was masked would be gone.
+                why = f"{change.type}/{p.id}: it holds elements that are masked for you, who sees them may change it"
+                raise FhirError(403, Issue("forbidden", why))
         elif (change.action == "update" or change.chosen) and not by.ids:
             # R4 http.html#upsert: ids are chosen by systems only. A hidden resource answers the same.
             raise FhirError(404, Issue("not-found", f"{change.type}/{p.id}: is not known"))
@@ -61,7 +72,7 @@ class Guard:
             raise FhirError(409, Issue("duplicate", f"{change.type}/{p.id}: the id cannot be used, choose another"))
         if p.rows is None:
             return
-        for person in p.rows.persons:
+        for person in self.named.get(p.self, ()):
             if person in own or person == p.self:
                 continue
             about = self.patients.get(person)
@@ -83,10 +94,18 @@ class Guard:
         for person in p.rows.persons:
             if (about := self.patients.get(person)) is not None:
                 after.parties |= about.parties
-        if not sees((by.create if new else by.update).on(p.type), after, now()):
+        if not sees((by.create if new else by.update).on(p.type), after, now()) or self._own_making(by, p):
             what = "created" if new else "changed so"
             raise FhirError(403, Issue("forbidden", f"{p.change.type}: this record may not be {what} by you"))
 
+
+    def _own_making(self, by: Writer, p: Prepared) -> bool:
+        """Whether it relates the writer to a Patient they treat by an emergency or a partial Consent only."""
+        assert p.rows is not None
+        return any(
+            party in by.own and by.own.isdisjoint(self.patients[person].parties if person in self.patients else ())
+            for party, person, _, _ in p.rows.relations
+        )
 
     def first(self, p: Prepared) -> bool:
         """Whether it makes a relationship of a party with a Patient where there was none."""
@@ -94,6 +113,16 @@ class Guard:
             return False
         known = {person: facts.parties for person, facts in self.patients.items()}
         return any(party not in known.get(person, ()) for party, person, _, _ in p.rows.relations)
+
+
+def _patients(p: Prepared) -> list[int]:
+    """Those it is about, and those it refers to anywhere else: in `focus`, a contained resource, an extension."""
+    if p.rows is None:
+        return []
+    if b"Patient/" not in p.tail:
+        return list(p.rows.persons)
+    found = index.all_references(p.change.resource or {})
+    return sorted({*p.rows.persons, *(keys.reference(name) for name in found if name.startswith("Patient/"))})
 
 
 async def grant(t: Any, relations: Sequence[Relation]) -> None:

@@ -98,6 +98,7 @@ class Filter:
 
     grants: tuple[Grant, ...] | None = None
     labels: int = EVERY
+    told: frozenset[int] | None = None  # the only Patients that AuditEvents name (keys.reference; fhir/audit.py)
     _known: dict[int, Condition] = field(default_factory=dict, repr=False)
     _needs: dict[int, bool] = field(default_factory=dict, repr=False)
 
@@ -145,7 +146,8 @@ class Writer:
 
     filter: what they see; what they do not see does not exist for them. create, update, delete: what they may do, by what the
     row says before (update, delete) and after it (create, update). persons: the Patients they may write about, as a condition
-    on a Patient's row. owner, author: what is noted of what they create. ids: they may choose ids.
+    on a Patient's row. owner, author: what is noted of what they create. ids: they may choose ids. own: parties that no writing of
+    theirs may give a first treatment relationship.
     """
 
     filter: Filter
@@ -156,6 +158,7 @@ class Writer:
     owner: str | None = None
     author: str | None = None
     ids: bool = False
+    own: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

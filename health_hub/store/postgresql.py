@@ -108,6 +108,12 @@ class PostgresDatabase:
 
     async def at_once(self, statements: Sequence[tuple[str, Sequence[Sequence[Any]]]]) -> None:
         """A few statements in a transaction of their own; one alone is its own transaction."""
+        if len(statements) == 1 and len(statements[0][1]) == 1:
+            try:
+                await self._writers.fetch(statements[0][0], statements[0][1][0], None)
+                return
+            except LOST as e:
+                raise unavailable(e) from e
         async with self.autocommit() if len(statements) == 1 else self.transaction() as t:
             await t.run(statements)
 

@@ -99,6 +99,14 @@ class Trail:
         """The newest row of every chain."""
         return {r[0]: r[1] for r in await self._db.fetch("SELECT chain, max(n) FROM trail GROUP BY chain")}
 
+    async def heads(self) -> list[tuple[int, int, str]]:
+        """(chain, newest row, its hash) of every chain, for keeping elsewhere."""
+        rows = await self._db.fetch(
+            "SELECT x.chain, x.n, x.hash FROM trail x JOIN (SELECT chain, max(n) AS n FROM trail GROUP BY chain) y "
+            "ON y.chain = x.chain AND y.n = x.n ORDER BY x.time"
+        )
+        return [(c, n, bytes(h).hex()) for c, n, h in rows]
+
     async def check(self) -> AsyncIterator[str]:
         """Every disagreement of the journal with itself, one sentence each."""
         ends: dict[int, tuple[int, bytes]] = {}

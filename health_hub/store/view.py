@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 from fhir_profiles.tables import type_number
+from health_hub.fhir import audit
 from health_hub.fhir.consent import decode
 from health_hub.fhir.json import dumps, loads
 from health_hub.fhir.labels import EVERY
-from health_hub.fhir.masking import MARK, redacted
-from health_hub.fhir.outcome import Issue
+from health_hub.fhir.masking import MARK, masks, redacted
+from health_hub.fhir.outcome import FhirError, Issue
 from health_hub.fhir.search.query import Query
 from health_hub.store.access import Facts, facts_of, now, sees, settled
 from health_hub.store.commit import stored
@@ -85,6 +86,7 @@ class View:
 
     def __init__(self, store: Any, filter: Filter, observe: Callable[[Stored], None] | None = None) -> None:
         self._store, self.filter, self._observe = store, filter, observe
+        self._masking = filter.labels != EVERY or filter.told is not None
         self._db: SqliteDatabase | PostgresDatabase = store.database
 
     async def _row(self, number: int, id: str) -> tuple[Any, Facts | None] | None:
@@ -107,12 +109,19 @@ class View:
 
     def _shown(self, row: Any) -> Stored:
         """The version as this view shows it: elements with a label that it has no right to are masked."""
-        found = stored(row) if self.filter.labels == EVERY else self._masked(stored(row))
+        found = self._masked(stored(row)) if self._masking else stored(row)
         if self._observe is not None:
             self._observe(found)
         return found
 
+    def _vet(self, query: Query) -> None:
+        """FhirError 403 for a search that would tell, by what it finds, of whom else an AuditEvent is."""
+        if self.filter.told is not None and audit.asks_of_others(query, self.filter.told):
+            raise FhirError(403, Issue("forbidden", "AuditEvents are searched by the own record only"))
+
     def _masked(self, found: Stored) -> Stored:
+        if self.filter.told is not None and found.type == audit.TYPE and found.doc is not None:
+            return replace(found, doc=dumps(audit.only(loads(found.doc), self.filter.told)))
         if found.doc is None or MARK not in found.doc:
             return found
         return replace(found, doc=dumps(redacted(loads(found.doc), self.filter.labels)))
@@ -139,7 +148,7 @@ class View:
         rows = await self._db.fetch(
             f"SELECT {COLUMNS} FROM history WHERE rid = {self._arg(1)} AND version = {self._arg(2)}", (row[0], version)
         )
-        if not rows or (facts is not None and not self._saw(rows[0], facts)):
+        if not rows or (facts is not None and (masks(row[7], self.filter.labels) or not self._saw(rows[0], facts))):
             return None
         return self._shown(rows[0])
 
@@ -226,16 +235,20 @@ class View:
         total = row[3] if row is not None and since_ms is None and at is None and rids is None else None
         if self.filter.grants is not None and kept:
             judged = await self._judged(kept)
-            kept = [r for r in kept if r[0] in judged and self._saw(r, judged[r[0]])]
+            kept = [r for r in kept if r[0] in judged and self._told(r, *judged[r[0]])]
             total = len(kept) if total is not None and last is None and cursor is None else None
         return HistoryPage([self._shown(r) for r in kept], [last[4], last[0], last[3]] if last else None, total)
 
-    async def _judged(self, rows: Sequence[Any]) -> dict[int, Facts]:
-        """What the filter may ask of the current versions of these rows that it shows, by rid."""
+    def _told(self, row: Any, current: Any, facts: Facts) -> bool:
+        """Whether a version belongs into a history: an element that was masked later stands open in the versions before."""
+        return self._saw(row, facts) and (row[3] == current[3] or not masks(current[7], self.filter.labels))
+
+    async def _judged(self, rows: Sequence[Any]) -> dict[int, Judged]:
+        """The current versions of these rows that the filter shows, with what it may ask of them, by rid."""
         names = {r[0]: (r[1], r[2]) for r in rows}
         found = await asyncio.gather(*[self._store.reads.judged(*name) for name in names.values()])
         pairs = zip(names, found, strict=True)
-        return {rid: f[1] for rid, f in pairs if f is not None and sees(self.filter.on(f[1].type), f[1], now())}
+        return {rid: f for rid, f in pairs if f is not None and sees(self.filter.on(f[1].type), f[1], now())}
 
     async def _visible(self, rid: str, args: list[Any], types: tuple[int, ...]) -> str:
         """SQL: the current row of `rid`, deleted or not, is seen. Its arguments are added to `args`."""
@@ -252,9 +265,10 @@ class View:
         """One page of matches and what they include."""
         from health_hub.store import search
 
+        self._vet(query)
         query = await self._store.settled.narrowed(query)
         page = await search.search(self._db.reader, query, self.filter, cursor, timeout=self._store.timeout)
-        if self.filter.labels != EVERY:
+        if self._masking:
             page.hits = [replace(h, stored=self._masked(h.stored)) for h in page.hits]
         if self._observe is not None:
             for hit in page.hits:
@@ -270,12 +284,16 @@ class View:
         """How many match."""
         from health_hub.store import search
 
+        self._vet(query)
+
         return await search.count(self._db.reader, query, self.filter, timeout=self._store.timeout)
 
     async def find(self, queries: Sequence[Query], limit: int = 2) -> list[list[str]]:
         """Ids that match each query, at most `limit`: for conditional interactions and references."""
         from health_hub.store import search
 
+        for query in queries:
+            self._vet(query)
         if len(queries) == 1 and self._db.dialect == "postgresql":
             return [await self._store.reads.find(queries[0], self.filter, limit)]
         return await search.find(self._db.reader, queries, self.filter, limit, timeout=self._store.timeout)

@@ -40,6 +40,11 @@ def observation(id: str, patient: str, **more: Any) -> dict[str, Any]:
             "subject": ref(f"Patient/{patient}")} | more  # fmt: skip
 
 
+def role(id: str, who: str, facility: str) -> dict[str, Any]:
+    return {"resourceType": "PractitionerRole", "id": id, "active": True, "practitioner": ref(who), "organization": ref(facility)}
+
+
+CCCD = "http://fhir.hl7.org.vn/core/sid/cccd"
 HIV = {"meta": {"security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "HIV"}]}}
 # By owner: facility A knows an and binh, facility B knows chi; binh has been at both.
 PROVINCE: dict[str | None, list[dict[str, Any]]] = {
@@ -48,11 +53,11 @@ PROVINCE: dict[str | None, list[dict[str, Any]]] = {
         {"resourceType": "Organization", "id": "b", "name": "Bệnh viện B"},
         {"resourceType": "Practitioner", "id": "dung", "name": [{"text": "Dung"}]},
         {"resourceType": "Practitioner", "id": "giang", "name": [{"text": "Giang"}]},
-        {"resourceType": "PractitionerRole", "id": "dung-a", "active": True, "practitioner": ref("Practitioner/dung"), "organization": ref("Organization/a")},
-        {"resourceType": "PractitionerRole", "id": "giang-b", "active": True, "practitioner": ref("Practitioner/giang"), "organization": ref("Organization/b")},
+        role("dung-a", "Practitioner/dung", "Organization/a"),
+        role("giang-b", "Practitioner/giang", "Organization/b"),
     ],
     "Organization/a": [
-        {"resourceType": "Patient", "id": "an", "name": [{"family": "An"}], "identifier": [{"system": "http://fhir.hl7.org.vn/core/sid/cccd", "value": "019190000001"}]},
+        {"resourceType": "Patient", "id": "an", "name": [{"family": "An"}], "identifier": [{"system": CCCD, "value": "019190000001"}]},
         {"resourceType": "Patient", "id": "binh", "name": [{"family": "Bình"}]},
         {"resourceType": "RelatedPerson", "id": "me-binh", "patient": ref("Patient/binh"), "active": True},
         encounter("e-an", "an", "Organization/a"),
@@ -62,7 +67,7 @@ PROVINCE: dict[str | None, list[dict[str, Any]]] = {
         observation("o-binh", "binh"),
     ],
     "Organization/b": [
-        {"resourceType": "Patient", "id": "chi", "name": [{"family": "Chi"}], "identifier": [{"system": "http://fhir.hl7.org.vn/core/sid/cccd", "value": "019190000003"}]},
+        {"resourceType": "Patient", "id": "chi", "name": [{"family": "Chi"}], "identifier": [{"system": CCCD, "value": "019190000003"}]},
         encounter("e-chi", "chi", "Organization/b"),
         encounter("e-binh-b", "binh", "Organization/b"),
         observation("o-chi", "chi"),

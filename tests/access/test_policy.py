@@ -29,7 +29,8 @@ async def test_everyone_sees_by_id_and_by_search_what_their_role_and_relationshi
 async def test_what_is_hidden_answers_like_what_does_not_exist(hub: Hub) -> None:
     for name in ("an", "dung", "his-b"):
         actor = hub.actor(name)
-        hidden, unknown = await actor.get("Observation/o-chi" if name != "his-b" else "Observation/o-an"), await actor.get("Observation/xxxxx")
+        hidden = await actor.get("Observation/o-chi" if name != "his-b" else "Observation/o-an")
+        unknown = await actor.get("Observation/xxxxx")
         assert hidden.status_code == unknown.status_code == 404
         assert hidden.json()["issue"][0]["code"] == unknown.json()["issue"][0]["code"]
 
@@ -129,15 +130,23 @@ async def test_scopes_cut_what_a_role_may(hub: Hub) -> None:
     assert (await hub.actor("an", scope="patient/*.rs").get("Observation")).status_code == 403
 
 
-CONSENT = {"resourceType": "Consent", "status": "active", "category": [{"text": "x"}], "patient": ref("Patient/binh"), "dateTime": "2026-01-01",
-           "scope": {"coding": [{"code": "patient-privacy"}]}, "policyRule": {"coding": [{"code": "OPTIN"}]}}  # fmt: skip
+CONSENT = {
+    "resourceType": "Consent",
+    "status": "active",
+    "category": [{"text": "x"}],
+    "patient": ref("Patient/binh"),
+    "dateTime": "2026-01-01",
+    "scope": {"coding": [{"code": "patient-privacy"}]},
+    "policyRule": {"coding": [{"code": "OPTIN"}]},
+}
 
 
 async def test_a_consent_denies_at_once_and_is_withdrawn_at_once(hub: Hub) -> None:
     carer, nurse, his = hub.actor("carer"), hub.actor("giang"), hub.actor("his-b")
     deny = {"type": "deny", "actor": [{"role": {"text": "x"}, "reference": ref("Organization/b")}],
             "class": [{"system": "http://hl7.org/fhir/resource-types", "code": "Observation"}]}  # fmt: skip
-    made = (await carer("POST", "Consent", CONSENT | {"policyRule": {"coding": [{"code": "x"}]}, "provision": {"provision": [deny]}})).json()
+    neither = {"policyRule": {"coding": [{"code": "x"}]}, "provision": {"provision": [deny]}}
+    made = (await carer("POST", "Consent", CONSENT | neither)).json()
     assert await nurse.ids("Observation") == {"Observation/o-chi"}
     assert (await nurse.get("Observation/o-binh")).status_code == 404
     assert (await nurse.get("Patient/binh")).status_code == 200
@@ -151,7 +160,8 @@ async def test_a_consent_denies_at_once_and_is_withdrawn_at_once(hub: Hub) -> No
 async def test_a_consent_permits_a_facility_that_has_no_relationship(hub: Hub) -> None:
     doctor = hub.actor("dung")
     permit = {"type": "permit", "actor": [{"role": {"text": "x"}, "reference": ref("Organization/a")}]}
-    consent = CONSENT | {"patient": ref("Patient/chi"), "policyRule": {"coding": [{"code": "OPTOUT"}]}, "provision": {"provision": [permit]}}
+    rule = {"policyRule": {"coding": [{"code": "OPTOUT"}]}, "provision": {"provision": [permit]}}
+    consent = CONSENT | {"patient": ref("Patient/chi")} | rule
     assert (await doctor.get("Observation/o-chi")).status_code == 404
     assert (await hub.actor("chi")("POST", "Consent", consent)).status_code == 201
     assert (await doctor.get("Observation/o-chi")).status_code == 200

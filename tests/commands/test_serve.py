@@ -13,8 +13,10 @@ def test_without_access_control_only_where_nobody_else_can_reach() -> None:
         assert "loopback" in (refuse(Settings(auth=False, host=host)) or "")
 
 
-def test_with_access_control_not_yet(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["serve"]) == 2
+def test_with_access_control_the_address_that_clients_see_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    assert refuse(Settings()) is None
+    assert refuse(Settings(host="0.0.0.0", base_url="https://hub.example.vn/fhir")) is None
+    assert main(["serve", "--host", "0.0.0.0"]) == 2
     said = capsys.readouterr().err
     assert "Chưa khởi động" in said
     assert "Not started" in said

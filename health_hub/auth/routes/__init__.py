@@ -6,11 +6,12 @@ from fastapi import APIRouter
 
 from health_hub.auth.authority import Authority
 from health_hub.auth.request import validate
-from health_hub.auth.routes import device, introspect, par, register, revoke, token, userinfo
+from health_hub.auth.routes import device, discovery, introspect, par, register, revoke, token, userinfo
 
 
 def routers(authority: Authority) -> list[APIRouter]:
     return [
+        discovery.router(authority),
         token.router(authority),
         userinfo.router(authority),
         par.router(authority, partial(validate, authority)),

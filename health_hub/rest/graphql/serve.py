@@ -87,7 +87,7 @@ async def _run(hub: Hub, request: Request, document: Document) -> dict[str, Any]
 
 def _without_conditions(request: Request) -> Request:
     """The same read without If-None-Match: a query's answer has no version of its own."""
-    made = Request.make("GET", f"{request.type}/{request.id}", base=request.base)
+    made = Request.make("GET", f"{request.type}/{request.id}", base=request.base, client=request.client, access=request.access)
     made.type, made.id = request.type, request.id
     return made
 
@@ -123,7 +123,7 @@ async def _mutate(hub: Hub, run: Run, field: Field, out: Output) -> None:
     found = schema.mutation_of(field.name)
     assert found is not None
     type_name, kind = found
-    base, id_, resource = run.request.base, field.arguments.get("id"), field.arguments.get("res")
+    asked, id_, resource = run.request, field.arguments.get("id"), field.arguments.get("res")
     if kind != "Delete":
         if not isinstance(resource, dict):
             raise refuse(f"GraphQL: res of {field.name} is a {type_name}", "structure")
@@ -131,7 +131,11 @@ async def _mutate(hub: Hub, run: Run, field: Field, out: Output) -> None:
     method = {"Create": "POST", "Update": "PUT", "Delete": "DELETE"}[kind]
     url = type_name if kind == "Create" else f"{type_name}/{id_}"
     headers = {"content-type": "application/fhir+json"} if kind != "Delete" else {}
-    response = await hub.interact(Request.make(method, url, base=base, headers=headers, resource=resource if kind != "Delete" else None))
+    made = Request.make(
+        method, url, base=asked.base, headers=headers, resource=resource if kind != "Delete" else None, client=asked.client,
+        access=asked.access,
+    )  # fmt: skip
+    response = await hub.interact(made)
     stored = response.stored
     if kind != "Delete" and stored is not None and field.children is not None:
         inner = Output()

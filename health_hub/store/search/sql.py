@@ -226,7 +226,8 @@ class Sql:
     def _beside(self, table: str, alias: str, where: str) -> str:
         """A current row of `relation` or `consent` about one of the persons of the resource."""
         a = self.alias()
-        at = self.value(self.access.at)
+        # Always an argument: a text that changes with the clock would be planned anew each time.
+        at = self.arg(self.access.at) + ("" if self.sqlite else "::bigint")
         now = f"{a}.until > {at} AND {a}.since <= {at} AND {where.replace('{a}', a)}"
         if self.sqlite:
             return f"EXISTS (SELECT 1 FROM json_each({alias}.persons) j_{a} JOIN {table} {a} ON {a}.person = j_{a}.value WHERE {now})"
