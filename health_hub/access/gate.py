@@ -40,6 +40,7 @@ class Access:
     request_id: str = ""
     told: bool = False  # a commit has left an entry
     shown: list[Stored] = field(default_factory=list)
+    refused: int = 0  # entries of a batch since the last entry
 
     def view(self, store: Store, right: str) -> View:
         """What they see; all of it is noted. right: `r` or `s`."""
@@ -67,12 +68,14 @@ class Access:
             patients=patients[:PATIENTS],
             more=max(0, len(patients) - PATIENTS),
             purpose="TREAT" if who.role in ("practitioner", "nurse", "system") else "PATRQT" if who.role in ("patient", "carer") else "",
+            note=f"{self.refused} entries were refused" if self.refused and not results else "",
             first=any(r.first for r in results),
             session=claims.session or "",
             request=self.request_id,
         )
         if not results:
             self.shown.clear()
+            self.refused = 0
         return entries.encode(said)
 
 

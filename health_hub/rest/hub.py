@@ -82,7 +82,7 @@ class Hub:
     async def told(self, request: Request, response: Response) -> None:
         """An entry of the audit trail for what is about to be answered, unless a commit has left it already."""
         access = request.access
-        if access is None or response.status == 202 or (access.told and not access.shown and response.status < 400):
+        if access is None or response.status == 202 or (access.told and not access.shown and not access.refused and response.status < 400):
             return
         interaction, action = trail.interaction(request)
         if not response.written or response.status >= 400:

@@ -278,7 +278,7 @@ def by_name(type: str, id: str, mark: str) -> list[tuple[str, str, Any, dict[str
             f"Encounter?patient._content={mark}", f"Observation/$lastn?patient={id}&category=vital-signs",
             f"Observation/$lastn?patient.identifier={mark}&category=vital-signs", f"Patient?name={mark}", f"Patient?family:exact={mark}",
             f"AuditEvent?patient={id}", f"AuditEvent?patient.identifier={mark}", f"AuditEvent?entity.identifier={mark}",
-            f"Observation?_filter=" + quote(f"patient.identifier eq {mark}"), f"RelatedPerson?patient={id}",
+            "Observation?_filter=" + quote(f"patient.identifier eq {mark}"), f"RelatedPerson?patient={id}",
             graphql("{ObservationList(patient:\"Patient/%s\"){id subject{resource(type:Patient,optional:true){id name{family}}}}}" % id),
         ]  # fmt: skip
     if type == "Encounter":
@@ -287,7 +287,7 @@ def by_name(type: str, id: str, mark: str) -> list[tuple[str, str, Any, dict[str
         gets += [
             f"Patient?_has:Observation:patient:_id={id}", f"Patient?_has:Observation:subject:identifier={mark}&_summary=count",
             f"Encounter?_has:Observation:encounter:_content={mark}", f"Organization?_has:Encounter:service-provider:_has:Observation:encounter:_id={id}",
-            f"Practitioner?_has:Observation:performer:identifier={mark}", f"Encounter?_filter=" + quote(f"_has:Observation:encounter:_id eq {id}"),
+            f"Practitioner?_has:Observation:performer:identifier={mark}", "Encounter?_filter=" + quote(f"_has:Observation:encounter:_id eq {id}"),
         ]  # fmt: skip
     doors: list[tuple[str, str, Any, dict[str, str]]] = [("GET", g, None, {}) for g in gets]
     doors += [

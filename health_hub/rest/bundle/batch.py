@@ -49,6 +49,8 @@ async def batch(hub: Hub, request: Request, bundle: dict[str, Any]) -> Response:
             made = by_hand(request, entry)
             out[entry.index] = answers.response(made, await hub.interact(made))
         except FhirError as e:
+            if request.access is not None:
+                request.access.refused += 1  # the answer as a whole is 200: the trail says so itself
             out[entry.index] = answers.refused(e)
         except Exception:
             if not failed:  # one trace is enough: ten thousand entries seldom fail for ten thousand reasons
