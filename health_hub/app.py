@@ -70,13 +70,9 @@ class _Hub:
         return self._pages
 
     def _import(self) -> Application:
-        from health_hub.auth.routes.cors import CrossOrigin
         from health_hub.web.pages import pages
 
-        if self._gate is None:
-            return cast(Application, pages(self._ready))
-        made = cast(Any, pages(self._ready, self._gate.authority))
-        return cast(Application, CrossOrigin(made, self._settings.cors_origins))
+        return cast(Application, pages(self._ready, self._gate.authority if self._gate is not None else None))
 
     async def _ready(self) -> None:
         if self._store is None:

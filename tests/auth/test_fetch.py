@@ -1,6 +1,7 @@
 """Against a real server on this machine; what a name resolves to is said by the test."""
 
 import asyncio
+import socket
 import ssl
 import threading
 import time
@@ -19,7 +20,21 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from health_hub.auth import fetch as fetching
 from health_hub.auth.fetch import Fetch, FetchError, JwkSets, fetch_json, public
 
-PORT = 18210
+
+def _two_ports() -> int:
+    """A free port whose next one is free too; each worker of the tests has its own."""
+    while True:
+        with socket.socket() as a, socket.socket() as b:
+            a.bind(("127.0.0.1", 0))
+            port = int(a.getsockname()[1])
+            try:
+                b.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port
+
+
+PORT = _two_ports()
 
 
 class Handler(BaseHTTPRequestHandler):

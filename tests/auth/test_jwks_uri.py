@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import pytest
 from joserfc.jwk import ECKey
 
+from bench.processes import free_port
 from health_hub.auth import jose
 from health_hub.auth.clients import JWT_BEARER
 from health_hub.auth.fetch import Fetch, JwkSets
@@ -19,7 +20,7 @@ from health_hub.store.store import Store
 from tests.auth.door import ISSUER, Door, door
 from tests.auth.test_introspection import Kept
 
-PORT = 18220
+PORT = free_port()
 KEY = ECKey.generate_key("P-384", parameters={"kid": "k1"})
 
 
