@@ -29,6 +29,7 @@ class Seen:
     at: str
     who: str
     facility: str
+    facility_name: str
     interaction: str
     what: tuple[str, ...]
     why: str
@@ -98,7 +99,9 @@ class Connected:
         )  # fmt: skip
         cursor = loads(after.encode()) if after else None
         page = await gate.store.view(rights.search).search(query, cursor)
-        accesses = [_seen(loads(hit.stored.doc or b"{}")) for hit in page.hits if hit.mode == "match"]
+        events = [loads(hit.stored.doc or b"{}") for hit in page.hits if hit.mode == "match"]
+        names = {f: await gate.directory.name(f) for f in {_facility(e) for e in events} if f}
+        accesses = [_seen(event, names) for event in events]
 
         return AccessPage(accesses, dumps(page.cursor).decode() if page.cursor is not None else None)
 
@@ -127,11 +130,16 @@ def _name(patient: dict[str, Any]) -> str:
     return str(name.get("text") or " ".join([str(name.get("family") or ""), *map(str, given if isinstance(given, list) else ())]).strip())
 
 
-def _seen(event: dict[str, Any]) -> Seen:
+def _facility(event: dict[str, Any]) -> str:
+    """The Organization that somebody acted for."""
+    named = [str(a.get("who", {}).get("reference", "")) for a in _list(event, "agent") if a.get("requestor") is False]
+    return next((n for n in named if n.startswith("Organization/")), "")
+
+
+def _seen(event: dict[str, Any], names: dict[str, str]) -> Seen:
     agents = [a for a in _list(event, "agent") if a.get("requestor")]
     who = agents[-1].get("who", {}) if agents else {}
-    facility = next((a["who"].get("reference", "") for a in _list(event, "agent") if "requestor" in a and not a["requestor"]
-                     and str(a.get("who", {}).get("reference", "")).startswith("Organization/")), "")  # fmt: skip
+    facility = _facility(event)
     subtypes = [s.get("code") for s in _list(event, "subtype")]
     named = [str(e.get("what", {}).get("reference", "")).partition("/")[0] for e in _list(event, "entity")]
     purposes = [c.get("code") for p in _list(event, "purposeOfEvent") for c in p.get("coding", ())]
@@ -139,6 +147,7 @@ def _seen(event: dict[str, Any]) -> Seen:
         at=str(event.get("recorded", "")),
         who=str(who.get("display") or who.get("reference") or who.get("identifier", {}).get("value") or ""),
         facility=facility,
+        facility_name=names.get(facility, ""),
         interaction=next((str(s) for s in subtypes if s in INTERACTIONS), str(subtypes[0]) if subtypes else ""),
         what=tuple(dict.fromkeys(n for n in named if n and n != "Patient")),
         why=str(event.get("outcomeDesc") or (purposes[0] if purposes else "")),

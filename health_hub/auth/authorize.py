@@ -26,7 +26,7 @@ from health_hub.store.records import Conflict, Put, Record, Take, now
 if TYPE_CHECKING:
     from health_hub.auth.authority import Authority
 
-__all__ = ["Pending", "Returned", "begin", "client_of", "deny", "finish", "load", "missing", "offered", "pick"]
+__all__ = ["Pending", "Returned", "begin", "client_of", "deny", "finish", "givable", "load", "missing", "offered", "pick"]
 
 SECONDS, CODE_SECONDS = 600, 60
 WITH_PATIENTS = ("patient", "carer", "practitioner", "nurse")  # roles that can have a patient in context
@@ -120,7 +120,7 @@ async def pick(authority: "Authority", pending: Pending, session: Session, patie
 async def offered(authority: "Authority", pending: Pending, session: Session) -> str:
     """The scopes the person is asked to agree to: those of the request that this person can give at all."""
     account = await _account(authority, session)
-    return _possible(pending.request.scope, account, await _patient(pending, account), _encounter(pending))
+    return givable(pending.request.scope, account, await _patient(pending, account), _encounter(pending))
 
 
 async def finish(
@@ -141,7 +141,7 @@ async def finish(
     if chosen is not None and not await _sees(authority, account, session, chosen):
         await _take(authority, pending)
         raise _returned(authority, pending.request, "access_denied", "the person may not see this patient")
-    whole = _possible(pending.request.scope, account, chosen, encounter)
+    whole = givable(pending.request.scope, account, chosen, encounter)
     given = whole if scope is None else scopes.narrow(scope, whole)
     if not given:
         await _take(authority, pending)
@@ -202,7 +202,7 @@ async def _missing(authority: "Authority", pending: Pending, session: Session | 
     if account.role in WITH_PATIENTS and scopes.wants_patient(request.scope) and await _patient(pending, account) is None:
         return "patient"
     client = await client_of(authority, pending)
-    wanted = _possible(request.scope, account, await _patient(pending, account), _encounter(pending))
+    wanted = givable(request.scope, account, await _patient(pending, account), _encounter(pending))
     if not wanted:
         await _take(authority, pending)
         raise _returned(authority, request, "access_denied", "this person can give nothing of the scope")
@@ -225,7 +225,7 @@ def _encounter(pending: Pending) -> str | None:
     return pending.launch.encounter if pending.launch else None
 
 
-def _possible(scope: str, account: Account, patient: str | None, encounter: str | None) -> str:
+def givable(scope: str, account: Account, patient: str | None, encounter: str | None) -> str:
     """Without what a person of this role, or without this context, cannot give: what is answered is what was really granted."""
     if account.role not in WITH_PATIENTS or patient is None:
         scope = scopes.only(scope, lambda s: s.context != "patient")

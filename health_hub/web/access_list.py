@@ -1,0 +1,78 @@
+"""Who read a record: for the patient and the carer, by day, with who, where, what and why; emergencies stand out."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request, Response
+
+from health_hub.access.connect import Seen
+from health_hub.web import times, type_words
+from health_hub.web.site import Site, Visit
+from health_hub.web.texts import TEXTS, text
+
+_WRITES, _DELETES = frozenset(("create", "update", "patch", "transaction", "batch")), frozenset(("delete",))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """at: seconds since 1970 UTC. The rest is as a person reads it."""
+
+    at: float
+    day: str
+    who: str
+    own: bool
+    facility: str
+    action: str
+    what: str
+    why: str
+    note: str
+    emergency: bool
+    refused: bool
+
+
+def router(site: Site) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.get("/record/access")
+    async def access(request: Request) -> Response:
+        visit = await site.visit(request)
+        signed = await site.role(visit, "patient", "carer")
+        authority = site.authority
+        people = await authority.patients(signed.account, None, "")
+        chosen = visit.query("patient", 64)
+        person = next((p for p in people if p.id == chosen), people[0] if people else None)
+        rows: list[Row] = []
+        older = ""
+        if person is not None:
+            page = await authority.access_list(signed.account, person.id, visit.query("after", 2000) or None)
+            rows = [_row(site, visit, seen, signed.account.name) for seen in page.accesses]
+            if page.after:
+                older = f"/record/access?patient={quote(person.id)}&after={quote(page.after)}"
+        days = [(day, list(group)) for day, group in groupby(rows, key=lambda r: r.day)]
+        return site.page(visit, "access.html", people=people, person=person, days=days, older=older)
+
+    return routes
+
+
+def _row(site: Site, visit: Visit, seen: Seen, own_name: str) -> Row:
+    lang = visit.lang
+    moment = datetime.fromisoformat(seen.at)
+    at = moment.timestamp()
+    local = times.local(at, site.zone)
+    kind = "delete" if seen.interaction in _DELETES else "write" if seen.interaction in _WRITES else "read"
+    known = f"why.{seen.why}" in TEXTS
+    return Row(
+        at=at,
+        day=times.day(local, datetime.now(local.tzinfo), lang),
+        who=seen.who,
+        own=bool(own_name) and seen.who == own_name,
+        facility=seen.facility_name or seen.facility,
+        action=text(f"access.action.{kind}", lang),
+        what=", ".join(type_words.type_word(w, lang) for w in seen.what),
+        why=text(f"why.{seen.why}" if known else "why.none", lang) if not seen.emergency else text("why.ETREAT", lang),
+        note=seen.why if seen.emergency and not known else "",
+        emergency=seen.emergency,
+        refused=seen.refused,
+    )
