@@ -23,9 +23,9 @@ $(STAMP): requirements-dev.lock requirements.in pyproject.toml | $(PY)
 	@PYTHONWARNINGS=ignore $(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-run: setup ## demo records on embedded SQLite at http://127.0.0.1:8080/fhir, open on loopback only
+run: setup ## demo records on embedded SQLite at http://127.0.0.1:8080, with demo sign-ins for every role
 	@mkdir -p var
-	$(VENV)/bin/health-hub serve --demo --no-auth --db $(DB)
+	$(VENV)/bin/health-hub serve --demo --db $(DB)
 
 test: setup ## every test; says at the end what was skipped and how to install it
 	@$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)

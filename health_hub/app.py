@@ -8,7 +8,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, cast
 
 from health_hub.access.connect import Connected
 from health_hub.access.gate import Gate
@@ -70,9 +70,13 @@ class _Hub:
         return self._pages
 
     def _import(self) -> Application:
+        from health_hub.auth.routes.cors import CrossOrigin
         from health_hub.web.pages import pages
 
-        return pages(self._ready, self._gate.authority if self._gate is not None else None)
+        if self._gate is None:
+            return cast(Application, pages(self._ready))
+        made = cast(Any, pages(self._ready, self._gate.authority))
+        return cast(Application, CrossOrigin(made, self._settings.cors_origins))
 
     async def _ready(self) -> None:
         if self._store is None:
@@ -85,9 +89,7 @@ class _Hub:
         try:
             if self._store is None:
                 settings = self._settings
-                self._store = await Store.open(
-                    settings.db, zone=settings.zone, timeout=settings.timeout, base=settings.base_url, key=settings.key
-                )
+                self._store = await Store.open(settings.db, **settings.store())
             await self._begin(self._store)
             _settle_collector()
         except Exception as e:

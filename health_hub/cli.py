@@ -5,10 +5,10 @@ import sys
 from collections.abc import Sequence
 
 from health_hub import __version__
-from health_hub.commands import check, db, export, load, registration_token, reindex, serve, user
+from health_hub.commands import check, client, db, export, keys, launch, load, registration_token, reindex, serve, token, user
 from health_hub.settings import SettingError, Settings
 
-COMMANDS = (serve, load, export, reindex, check, db, user, registration_token)
+COMMANDS = (serve, load, export, reindex, check, db, user, client, registration_token, launch, token, keys)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -30,6 +30,9 @@ class Settings:
         "the API's address as clients see it, e.g. https://hub.example.vn/fhir; empty: taken from each request, "
         "and no absolute reference is a local one",
     )
+    trusted_proxies: tuple[str, ...] = _setting(
+        (), "addresses or networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, separated by commas"
+    )
     auth: bool = _setting(True, "ask for access tokens; may be off on a loopback address only")
     registration: str = _setting(
         "token", "who may register applications themselves (RFC 7591): token (with one of `health-hub registration-token`), open or closed"
@@ -58,6 +61,8 @@ class Settings:
     graphql_depth: int = _setting(20, "deepest nesting of a GraphQL query")
     graphql_cost: int = _setting(20_000, "most resources and elements one GraphQL query may bring")
 
+    relationship_days: int = _setting(90, "days after an Encounter's end that it is a treatment relationship; a change needs `reindex`")
+    appointment_days: int = _setting(7, "days before an Appointment that it is a treatment relationship; a change needs `reindex`")
     emergency_hours: float = _setting(4.0, "hours that emergency access to a record lasts")
 
     timeout: float = _setting(30.0, "seconds an interaction may take")
@@ -87,6 +92,11 @@ class Settings:
     )
 
     cors_origins: tuple[str, ...] = _setting(("*",), "origins of browser applications, separated by commas; * is any, empty is none")
+
+    def store(self) -> dict[str, Any]:
+        """How the store is opened, beside `db`: arguments of Store.open."""
+        durations = (self.relationship_days, self.appointment_days)
+        return {"zone": self.zone, "timeout": self.timeout, "base": self.base_url, "key": self.key, "durations": durations}
 
     @staticmethod
     def load(environ: Mapping[str, str] | None = None, **given: Any) -> "Settings":

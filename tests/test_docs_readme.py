@@ -15,8 +15,8 @@ DATA = Path(os.environ.get("HEALTH_HUB_DATA", ROOT.parent / "shared" / "data"))
 def test_the_tour(tmp_path: Path) -> None:
     docs, text = _examples(), (ROOT / "README.md").read_text("utf-8")
     database = f"sqlite:///{tmp_path / 'hub.db'}"
-    hub = Hub(database, None, "--demo")
-    program = f"{sys.executable} -m health_hub.cli"
+    hub = Hub(database, None, "--demo", auth=True)
+    program = f"HEALTH_HUB_PORT={hub.port} {sys.executable} -m health_hub.cli"
     ran = 0
     try:
         for block in re.findall(r"^```console\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
@@ -26,6 +26,7 @@ def test_the_tour(tmp_path: Path) -> None:
                     continue
                 command = command.replace("127.0.0.1:8080", f"127.0.0.1:{hub.port}").replace("sqlite:///var/health-hub.db", database)
                 command = command.replace(".venv/bin/health-hub", program).replace("../shared/data", str(DATA))
+                command = command.replace("var/", f"{tmp_path}/")
                 real = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, cwd=ROOT, timeout=300).stdout
                 seconds = re.compile(r"in [\d.]+ s \([\d,]+/s\)")
                 assert docs.missing(seconds.sub("", written.strip()), seconds.sub("", real.strip())) is None, f"{command}\n\n{real[:3000]}"

@@ -100,7 +100,8 @@ class Keys:
         """The key that signs now."""
         now = _now()
         started = [k for k in self._ring.values() if k.alg == alg and k.starts <= now]
-        return max(started, key=lambda k: k.starts)
+        # Newest first: of two that start in the same second the last of the ring signs.
+        return max(reversed(started), key=lambda k: k.starts)
 
     def get(self, kid: str) -> SigningKey | None:
         """A key that may still verify."""

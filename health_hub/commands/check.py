@@ -28,7 +28,7 @@ async def _check(settings: Settings, limit: int) -> int:
 
     found = 0
     heads: list[tuple[int, int, str]] = []
-    store = await Store.open(settings.db, zone=settings.zone, base=settings.base_url, key=settings.key)
+    store = await Store.open(settings.db, **settings.store())
     try:
         visited = 0
         with tqdm(total=await reindex.count(store), unit=" resources", desc="check", disable=None) as bar:

@@ -76,7 +76,7 @@ class Inside:
         from health_hub.rest.once import OnceApp
         from health_hub.store.store import Store
 
-        store = await Store.open(settings.db, zone=settings.zone, timeout=settings.timeout, base=settings.base_url)
+        store = await Store.open(settings.db, **settings.store())
         return cls(store, OnceApp(store if owner is None else cast(Store, _Owned(store, owner)), settings), ROOT)
 
     async def post(self, bundle: bytes, mark: str) -> Answer:

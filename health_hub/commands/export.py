@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import gzip
 import re
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -56,12 +57,15 @@ async def export(db: str, folder: Path, types: tuple[str, ...], since_ms: int | 
     """Files are complete or absent: each is written beside its place and moved there at the end."""
     from tqdm import tqdm
 
+    from health_hub.access.entry import Entry, encode
     from health_hub.store.store import Store
 
     suffix = ".ndjson.gz" if compress else ".ndjson"
     files: dict[str, IO[bytes]] = {}
     counts: dict[str, int] = {}
     store = await Store.open(db)
+    said = Entry(time.time_ns() // 1_000_000, "export", "R", 200, name="command line", target=",".join(types), note="export to files")
+    await store.commit([], trail=[encode(said)])
     try:
         with tqdm(unit=" resources", disable=None) as bar:
             async for stored in store.view().scan(types, since_ms):

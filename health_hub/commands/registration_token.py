@@ -37,7 +37,7 @@ async def _make(args: argparse.Namespace) -> str:
     from health_hub.store.store import Store
 
     settings = Settings.load(db=args.db)
-    store = await Store.open(settings.db, zone=settings.zone, base=settings.base_url)
+    store = await Store.open(settings.db, **settings.store())
     try:
         return await initial_token(
             store.records, uses=args.uses, expires_in=args.expires_in, system=args.system, organization=args.organization

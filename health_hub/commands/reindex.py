@@ -29,7 +29,7 @@ async def _rebuild(settings: Settings, types: tuple[str, ...]) -> int:
     from health_hub.store import reindex
     from health_hub.store.store import Store
 
-    store = await Store.open(settings.db, zone=settings.zone, base=settings.base_url)
+    store = await Store.open(settings.db, **settings.store())
     try:
         with tqdm(total=await reindex.count(store, types), unit=" resources", desc="reindex", disable=None) as bar:
 

@@ -27,6 +27,7 @@ OPEN = """\
 
 ADDRESS = "  Địa chỉ / Address:  {url}/        API FHIR R4:  {url}/fhir"
 TRY = "\n  Thử / Try:          {url}/fhir/Patient?name=nguyen&_pretty=true"
+PROGRAMS = "  Ứng dụng dùng thử / demo applications (client_id, client_secret):"
 SIGN_INS = "  Tài khoản dùng thử / demo sign-ins (mật khẩu / password):"
 
 
@@ -95,17 +96,19 @@ async def prepare(settings: Settings) -> list[str]:
     """Before any worker starts: create or upgrade the database, and load the demo records once. What is to be printed of it."""
     from health_hub.store.store import Store
 
-    store = await Store.open(settings.db, zone=settings.zone, base=settings.base_url, key=settings.key)
+    store = await Store.open(settings.db, **settings.store())
     try:
         if not settings.demo:
             return []
         from health_hub import demo
-        from health_hub.demo.accounts import demo_accounts
+        from health_hub.demo.accounts import demo_accounts, demo_clients
 
         await demo.load(store)
         if not settings.auth:
             return []
-        return [SIGN_INS, *(f"    {d.role:<14} {d.login:<18} {d.password:<52} {d.note}" for d in await demo_accounts(store))]
+        people = [f"    {d.role:<14} {d.login:<18} {d.password:<52} {d.note}" for d in await demo_accounts(store)]
+        programs = [f"    {d.client.id:<33} {d.secret or '-':<52} {d.client.client_name}" for d in await demo_clients(store)]
+        return [SIGN_INS, *people, PROGRAMS, *programs]
     finally:
         await store.close()
 
@@ -120,7 +123,9 @@ def listen(settings: Settings) -> int:
     config = uvicorn.Config(
         "health_hub.app:create", factory=True, host=settings.host.strip("[]"), port=settings.port, workers=settings.workers,
         loop="uvloop" if sys.platform != "win32" else "asyncio", http=HttpProtocol, ws="none", lifespan="on",
-        log_level=settings.log_level, access_log=settings.log_level == "debug", server_header=False, proxy_headers=False, date_header=True,
+        log_level=settings.log_level, access_log=settings.log_level == "debug", server_header=False, date_header=True,
+        # Who is asked for the client's address; else everyone behind a proxy would be one address to the limits of signing in.
+        proxy_headers=bool(settings.trusted_proxies), forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=DRAIN_SECONDS, timeout_keep_alive=75, backlog=2048,
     )
     # uvicorn hands the signal on when it has drained; asked to end is no failure.

@@ -74,7 +74,7 @@ async def _run(args: argparse.Namespace) -> Shown:
     from health_hub.store.store import Store
 
     settings = Settings.load(db=args.db)
-    store = await Store.open(settings.db, zone=settings.zone, base=settings.base_url)
+    store = await Store.open(settings.db, **settings.store())
     try:
         return await args.work(store, settings, args)  # type: ignore[no-any-return]
     finally:

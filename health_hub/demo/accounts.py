@@ -1,11 +1,14 @@
-"""Demo sign-ins, one for each role and two for doctors; their passwords are printed for all to see, so none guards anything real."""
+"""Demo sign-ins for each role and demo applications; their passwords are printed for all to see, so none guards anything real."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from health_hub.auth.accounts import AccountError, Accounts
-from health_hub.auth.model import Role
+from health_hub.auth.clients import hashed
+from health_hub.auth.model import Client, Role
 from health_hub.auth.passwords import Passwords
 from health_hub.demo.care import MOTHER, NURSE
+from health_hub.store.records import Conflict
 from health_hub.store.store import Store
 
 
@@ -36,6 +39,48 @@ ACCOUNTS = (
     _Demo("auditor", "kiemtra.demo", "Kiểm tra (mẫu)", None, (), _PHONE),
     _Demo("administrator", "quantri.demo", "Quản trị (mẫu)", None, (), _PHONE),
 )
+
+
+class DemoClient(NamedTuple):
+    """`secret` is printed as well."""
+
+    client: Client
+    secret: str
+
+
+_SYSTEM = "system/*.cruds"
+CLIENTS = (
+    DemoClient(
+        Client("demo-province", "Tỉnh (mẫu) / province", ("client_credentials",), "client_secret_basic", scope=_SYSTEM),
+        "chi-de-dung-thu-tinh",
+    ),
+    DemoClient(
+        Client(
+            "demo-his", "HIS bệnh viện (mẫu) / a hospital's system", ("client_credentials",), "client_secret_basic", scope=_SYSTEM,
+            organization="Organization/bvdk-tinh",
+        ),
+        "chi-de-dung-thu-his",
+    ),
+    DemoClient(
+        Client(
+            "demo-app", "Ứng dụng mẫu / an application", ("authorization_code", "refresh_token"), "none",
+            scope="openid fhirUser launch launch/patient offline_access online_access patient/*.cruds user/*.cruds",
+            redirect_uris=("http://127.0.0.1/callback", "http://localhost/callback"),
+        ),
+        "",
+    ),
+)  # fmt: skip
+
+
+async def demo_clients(store: Store) -> list[DemoClient]:
+    """Make those that are not there."""
+    for client, secret in CLIENTS:
+        kept = replace(client, secret=hashed(secret) if secret else "")
+        try:
+            await store.records.put("client", client.id, kept.data(), version=0)
+        except Conflict:
+            continue
+    return list(CLIENTS)
 
 
 def password(login: str) -> str:

@@ -13,10 +13,21 @@ from health_hub.fhir.index.settings import local
 
 ALWAYS = (-(2**62), 2**62)
 DAY = 86_400_000  # ms
-AFTER_ENCOUNTER = 90 * DAY
-BEFORE_APPOINTMENT = 7 * DAY
+_after_encounter = 90 * DAY
+_before_appointment = 7 * DAY
 TYPES = frozenset(("Encounter", "Appointment", "ServiceRequest", "Task", "CareTeam", "EpisodeOfCare"))
 PARTIES = ("Organization/", "Practitioner/", "PractitionerRole/", "HealthcareService/", "Location/", "CareTeam/")
+
+
+def set_durations(after_encounter_days: int, before_appointment_days: int) -> None:
+    """How long a visit that is over, or one to come, is a relationship; a database has to be reindexed when it changes."""
+    global _after_encounter, _before_appointment
+    _after_encounter, _before_appointment = after_encounter_days * DAY, before_appointment_days * DAY
+
+
+def durations() -> str:
+    """For the fingerprint of what is derived from resources."""
+    return f"{_after_encounter // DAY} {_before_appointment // DAY}"
 
 
 def relations(
@@ -48,7 +59,7 @@ def _parties(
             if status in ("arrived", "triaged", "in-progress", "onleave"):
                 end = ALWAYS[1]
             elif status == "finished":
-                end = (until if until < ALWAYS[1] else since if since > ALWAYS[0] else now) + AFTER_ENCOUNTER
+                end = (until if until < ALWAYS[1] else since if since > ALWAYS[0] else now) + _after_encounter
             else:
                 return None
             return [*_refs([r.get("serviceProvider")]), *own, *_refs(p.get("individual") for p in _list(r, "participant"))], since, end
@@ -59,7 +70,7 @@ def _parties(
             if start is None:
                 return None
             actors = _refs(p.get("actor") for p in _list(r, "participant") if p.get("status") != "declined")
-            return [*actors, *own], start - BEFORE_APPOINTMENT, max(last if last is not None else start + DAY, start)
+            return [*actors, *own], start - _before_appointment, max(last if last is not None else start + DAY, start)
         case "ServiceRequest":
             return (_refs(_list(r, "performer")), *ALWAYS) if status == "active" else None
         case "Task":

@@ -13,7 +13,7 @@ from health_hub.fhir.index.definition import definition
 from health_hub.fhir.json import loads
 from health_hub.fhir.outcome import FhirError
 from health_hub.store.model import Result
-from health_hub.store.reindex import count, rebuild
+from health_hub.store.reindex import count, fingerprint, rebuild
 
 KIND = "reindex"
 POLL = 1.0  # seconds between two looks for what other workers have changed
@@ -166,7 +166,7 @@ class Parameters:
                     beat.cancel()
                 again = bool(self._pending)
                 if not again:
-                    await self._store.put_setting("index", index.fingerprint())
+                    await self._store.put_setting("index", fingerprint())
                 await self._store.jobs.finish(id, "done")
                 log.info("index rebuilt: %d resources in %.0f s", done, time.monotonic() - told)
         except asyncio.CancelledError:

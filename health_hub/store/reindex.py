@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from fhir_profiles.tables import type_name, type_number
-from health_hub.fhir import index, keys
+from health_hub.fhir import index, keys, relations
 from health_hub.fhir.json import loads
 from health_hub.store.access import persons_of
 from health_hub.store.prepare import belonging, rows_of
@@ -16,6 +16,11 @@ CHUNK = 200
 
 def _m(store: Any) -> str:
     return "?" if store.database.dialect == "sqlite" else "$"
+
+
+def fingerprint() -> str:
+    """Changes with everything that rows are derived by: a database with another one is rebuilt."""
+    return f"{index.fingerprint()} {relations.durations()}"
 
 
 async def count(store: Any, types: Sequence[str] = ()) -> int:
@@ -42,7 +47,7 @@ async def rebuild(store: Any, types: Sequence[str] = (), progress: Callable[[int
         after, done = rows[-1][0], done + len(rows)
         progress(len(rows))
     if not types:
-        await store.put_setting("index", index.fingerprint())
+        await store.put_setting("index", fingerprint())
         store.stale_index = False
     return done
 

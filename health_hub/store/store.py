@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from health_hub.fhir import index
+from health_hub.fhir import index, relations
 from health_hub.fhir.search.query import Query
 from health_hub.store.blobs import stage, sweep
 from health_hub.store.commit import Committer
@@ -16,6 +16,7 @@ from health_hub.store.parameters import Parameters
 from health_hub.store.postgresql import PostgresDatabase
 from health_hub.store.prepare import Clock, new_id
 from health_hub.store.records import Put, Records, Take
+from health_hub.store.reindex import fingerprint
 from health_hub.store.sqlite import SqliteDatabase
 from health_hub.store.trail import Trail
 from health_hub.store.view import Reads, View
@@ -48,10 +49,14 @@ class Store:
         self.stale_index = False
 
     @staticmethod
-    async def open(url: str, *, zone: str = "Asia/Ho_Chi_Minh", timeout: float = TIMEOUT, base: str = "", key: str = "") -> "Store":
+    async def open(
+        url: str, *, zone: str = "Asia/Ho_Chi_Minh", timeout: float = TIMEOUT, base: str = "", key: str = "",
+        durations: tuple[int, int] = (90, 7),
+    ) -> "Store":
         """Creates and upgrades the database where it must. References that begin with `base` are indexed as local ones.
 
-        key: what the audit trail is sealed with; without it a secret in the database itself.
+        key: what the audit trail is sealed with; without it a secret in the database itself. durations: days after an Encounter
+        and before an Appointment that it is a treatment relationship.
         """
         database: SqliteDatabase | PostgresDatabase
         if url.startswith("sqlite:///"):
@@ -62,6 +67,7 @@ class Store:
             raise ValueError("a database is sqlite:///path or postgresql://user@host/name")
         index.set_zone(ZoneInfo(zone))
         index.set_base(base)
+        relations.set_durations(*durations)
         await database.open()
         store = Store(database, zone, timeout)
         try:
@@ -93,7 +99,7 @@ class Store:
         self.secret = bytes.fromhex(await self.setting("secret", secrets.token_hex(32)))
         self.trail = Trail(self.database, key.encode() or self.secret)
         await self.parameters.load()
-        self.stale_index = await self.setting("index", index.fingerprint()) != index.fingerprint()
+        self.stale_index = await self.setting("index", fingerprint()) != fingerprint()
         await sweep(self.database)
 
     async def setting(self, name: str, default: str) -> str:

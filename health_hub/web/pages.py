@@ -1,62 +1,37 @@
-"""The index page and the state of the server, for people and for what watches it."""
+"""Everything that is not the FHIR API: pages for people, the endpoints of the authorization server, and the state of the server."""
 
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
-from fastapi import FastAPI
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
 from health_hub import __version__
+from health_hub.auth.authority import Authority
+from health_hub.auth.routes import routers
+from health_hub.auth.routes.cors import CrossOrigin
+from health_hub.web import authorize, consent, facility, home, language, patient, sign_in
+from health_hub.web.forms import FormError
+from health_hub.web.site import PageError, Redirect, Site
 
 log = logging.getLogger(__name__)
 
-_INDEX = """<!doctype html>
-<html lang="vi">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Health Hub</title>
-<style>
-body {{ font: 1rem/1.6 system-ui, sans-serif; max-width: 44rem; margin: 3rem auto; padding: 0 1rem; color: #1d2733; background: #fff }}
-a {{ color: #00588a }} code {{ background: #eef2f5; padding: .1em .3em; border-radius: .2em }} [lang=en] {{ color: #4a5765 }}
-</style>
-</head>
-<body>
-<h1>Health Hub</h1>
-<p>Cổng liên thông hồ sơ sức khoẻ theo chuẩn HL7 FHIR R4 (4.0.1), phần mềm nguồn mở.</p>
-<ul>
-<li><a href="fhir/metadata?_format=json&amp;_pretty=true">Năng lực của máy chủ</a> (CapabilityStatement)</li>
-<li>Địa chỉ API: <code>/fhir</code>, ví dụ
-<a href="fhir/Patient?name=nguyen&amp;_pretty=true"><code>/fhir/Patient?name=nguyen</code></a></li>
-<li>Tình trạng: <a href="health/ready">sẵn sàng</a>, <a href="health/live">đang chạy</a></li>
-</ul>
-<div lang="en">
-<p>A health record exchange by HL7 FHIR R4 (4.0.1), open source.</p>
-<ul>
-<li><a href="fhir/metadata?_format=json&amp;_pretty=true">What this server can do</a> (CapabilityStatement)</li>
-<li>API address: <code>/fhir</code>, for instance
-<a href="fhir/Patient?name=nguyen&amp;_pretty=true"><code>/fhir/Patient?name=nguyen</code></a></li>
-<li>State: <a href="health/ready">ready</a>, <a href="health/live">live</a></li>
-</ul>
-</div>
-<p><small>{version}</small></p>
-</body>
-</html>
-"""
-_PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
 
-
-def pages(ready: Callable[[], Awaitable[None]]) -> FastAPI:
-    """`ready` raises unless the database answers."""
+def pages(ready: Callable[[], Awaitable[None]], authority: Authority | None = None) -> Any:
+    """An ASGI application. `ready` raises unless the database answers; authority None: the hub runs without access control."""
     web = FastAPI(title="Health Hub", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
-
-    @web.get("/", response_class=HTMLResponse)
-    async def index() -> HTMLResponse:
-        return HTMLResponse(_INDEX.format(version=__version__), headers=_PAGE_HEADERS)
+    site = Site(authority)
+    _refusals(web, site)
+    web.router.routes.append(site.static.route())
+    web.include_router(home.router(site, guarded=authority is not None))
+    web.include_router(language.router(site))
+    if authority is not None:
+        for routes in routers(authority):
+            web.include_router(routes)
+        for page in (sign_in, authorize, facility, patient, consent):
+            web.include_router(page.router(site))
 
     @web.get("/health/live")
     async def live() -> dict[str, str]:
@@ -73,4 +48,31 @@ def pages(ready: Callable[[], Awaitable[None]]) -> FastAPI:
             return JSONResponse({"status": "unavailable"}, status_code=503)
         return JSONResponse({"status": "ok"})
 
-    return web
+    return web if authority is None else CrossOrigin(web, authority.settings.cors_origins)
+
+
+def _refusals(web: FastAPI, site: Site) -> None:
+    """Each way a request ends before its page is made, as a page."""
+
+    async def elsewhere(request: Request, e: Exception) -> Response:
+        assert isinstance(e, Redirect)
+        return site.to(await site.visit(request), e.path)
+
+    async def refused(request: Request, e: Exception) -> Response:
+        assert isinstance(e, PageError)
+        return site.error(await site.visit(request), e.status, e.key)
+
+    async def no_form(request: Request, e: Exception) -> Response:
+        assert isinstance(e, FormError)
+        return site.error(await site.visit(request), e.status)
+
+    async def no_page(request: Request, e: Exception) -> Response:
+        assert isinstance(e, HTTPException)
+        answer = site.error(await site.visit(request), e.status_code)
+        answer.headers.update(e.headers or {})
+        return answer
+
+    web.add_exception_handler(Redirect, elsewhere)
+    web.add_exception_handler(PageError, refused)
+    web.add_exception_handler(FormError, no_form)
+    web.add_exception_handler(HTTPException, no_page)

@@ -64,7 +64,9 @@ class Flow:
     async def refresh(self, client: Client, refresh_token: str, *, secret: str = "", **more: str) -> httpx.Response:
         return await self.token(client, {"grant_type": "refresh_token", "refresh_token": refresh_token} | more, secret=secret)
 
-    async def token(self, client: Client, form: dict[str, str], *, secret: str = "", headers: dict[str, str] | None = None) -> httpx.Response:
+    async def token(
+        self, client: Client, form: dict[str, str], *, secret: str = "", headers: dict[str, str] | None = None
+    ) -> httpx.Response:
         async with self.door.from_() as http:
             if secret:
                 return await http.post("/auth/token", data=form, auth=(client.id, secret), headers=headers)

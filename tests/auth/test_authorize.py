@@ -48,11 +48,14 @@ async def test_a_redirect_uri_that_is_not_exactly_registered_is_never_followed(f
     ("http://127.0.0.1/cb", "http://127.0.0.1:53211/cb", True), ("http://127.0.0.1:1/cb", "http://127.0.0.1:2/cb", True),
     ("http://[::1]/cb", "http://[::1]:9/cb", True), ("http://127.0.0.1/cb", "http://127.0.0.1:53211/other", False),
     ("http://127.0.0.1/cb", "http://127.0.0.1:53211/cb?x", False), ("http://127.0.0.1/cb", "http://127.0.0.2:5/cb", False),
-    ("http://127.0.0.1/cb", "http://127.0.0.1:5@evil.example/cb", False), ("http://127.0.0.1/cb", "http://127.0.0.1.evil.example/cb", False),
+    ("http://127.0.0.1/cb", "http://127.0.0.1:5@evil.example/cb", False),
+    ("http://127.0.0.1/cb", "http://127.0.0.1.evil.example/cb", False),
     ("http://localhost/cb", "http://localhost:5/cb", False), ("https://127.0.0.1/cb", "https://127.0.0.1:5/cb", False),
     ("http://127.0.0.1/cb", "http://127.0.0.1:0/cb", False), ("http://127.0.0.1/cb", "http://127.0.0.1:99999/cb", False),
 ])  # fmt: skip
-async def test_only_the_port_of_a_loopback_redirect_is_free_and_only_for_public_clients(f: Flow, registered: str, uri: str, does: bool) -> None:
+async def test_only_the_port_of_a_loopback_redirect_is_free_and_for_public_clients(
+    f: Flow, registered: str, uri: str, does: bool
+) -> None:
     client, _ = await f.app(redirect_uris=(registered,))
     assert redirect_matches(client, uri) is does
     assert not redirect_matches(replace(client, token_endpoint_auth_method="client_secret_basic"), uri)
@@ -73,7 +76,8 @@ async def _error(f: Flow, drop: tuple[str, ...] = (), client_fields: dict[str, A
     ({"response_type": "token"}, "unsupported_response_type"), ({"response_type": "code id_token"}, "unsupported_response_type"),
     ({"code_challenge_method": "plain"}, "invalid_request"), ({"code_challenge": "short"}, "invalid_request"),
     ({"aud": "https://evil.example/fhir"}, "invalid_request"), ({"resource": "https://evil.example"}, "invalid_request"),
-    ({"scope": "patient/Unheard.rs"}, "invalid_scope"), ({"prompt": "none login"}, "invalid_request"), ({"max_age": "-1"}, "invalid_request"),
+    ({"scope": "patient/Unheard.rs"}, "invalid_scope"), ({"prompt": "none login"}, "invalid_request"),
+    ({"max_age": "-1"}, "invalid_request"),
     ({"response_mode": "fragment"}, "invalid_request"), ({"request": "a.b.c"}, "request_not_supported"),
     ({"id_token_hint": "a.b.c"}, "invalid_request"), ({"launch": "x", "scope": "launch"}, "invalid_request"),
     ({"launch": "x", "scope": "patient/*.rs"}, "invalid_scope"), ({"scope": "x " * 3000}, "invalid_scope"),
@@ -182,7 +186,8 @@ async def test_an_application_that_anyone_on_the_device_could_be_asks_every_time
 
 @pytest.mark.parametrize(("params", "age", "step"), [
     ({"prompt": "login"}, 5, "sign-in"), ({"prompt": "login"}, -1, "consent"), ({"max_age": "0"}, 1, "sign-in"),
-    ({"max_age": "60"}, 50, "consent"), ({"max_age": "60"}, 90, "sign-in"), ({"prompt": "select_account"}, 1, "sign-in"), ({}, 9999, "consent"),
+    ({"max_age": "60"}, 50, "consent"), ({"max_age": "60"}, 90, "sign-in"), ({"prompt": "select_account"}, 1, "sign-in"),
+    ({}, 9999, "consent"),
 ])  # fmt: skip
 async def test_how_long_ago_the_person_signed_in(f: Flow, params: dict[str, str], age: int, step: str) -> None:
     client, _ = await f.app()

@@ -47,7 +47,8 @@ async def test_the_answer_says_what_was_granted(f: Flow) -> None:
     assert (said["token_type"], said["expires_in"], said["patient"], said["need_patient_banner"]) == ("Bearer", 300, "bn-001", True)
     assert "encounter" not in said
     claims = f.authority.tokens.verify(said["access_token"])
-    assert (claims.subject, claims.client, claims.role, claims.patient, claims.scope) == (account.id, client.id, "patient", "bn-001", OFFLINE)
+    assert (claims.subject, claims.client, claims.role) == (account.id, client.id, "patient")
+    assert (claims.patient, claims.scope) == ("bn-001", OFFLINE)
     assert payload(said["access_token"])["aud"] == AUD
     assert [e.kind for e in f.door.events] == ["consent-given", "token"]
     assert not any(t in str(f.door.events) for t in (answer["code"], said["access_token"], said["refresh_token"]))
@@ -236,7 +237,8 @@ async def test_a_made_up_refresh_token_ends_nobodys_access(f: Flow) -> None:
     client, _ = await f.app()
     said = await f.tokens(client, await f.session(await f.person()), scope=OFFLINE)
     family, random, tag = said["refresh_token"].split(".")
-    for made in (f"{family}.x.{tag}", f"{family}.{random}.{'0' * 32}", f"{family}.{random}", family, "x" * 400, f"{family}.{random}.é", ".."):
+    for made in (f"{family}.x.{tag}", f"{family}.{random}.{'0' * 32}", f"{family}.{random}", family, "x" * 400, f"{family}.{random}.é",
+                 ".."):  # fmt: skip
         assert (await f.refresh(client, made)).json()["error"] in ("invalid_grant", "invalid_request")
     assert (await f.refresh(client, said["refresh_token"])).status_code == 200
 

@@ -5,6 +5,8 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
+from authlib.oidc.discovery import OpenIDProviderMetadata
 
 from health_hub.app import create
 from health_hub.auth import discovery
@@ -77,3 +79,10 @@ async def test_keys_are_public(http: httpx.AsyncClient) -> None:
     keys = answer.json()["keys"]
     assert {k["alg"] for k in keys} == {"ES256", "RS256"}
     assert not any({"d", "p", "q", "k"} & k.keys() for k in keys)
+
+
+async def test_the_documents_are_valid_metadata(store: Store) -> None:
+    """As Authlib reads RFC 8414 and OpenID Connect Discovery."""
+    authority = Authority(store, Settings(base_url="https://hub.example.vn/fhir"))
+    AuthorizationServerMetadata(discovery.oauth(authority)).validate()
+    OpenIDProviderMetadata(discovery.openid(authority)).validate()

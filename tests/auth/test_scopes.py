@@ -23,7 +23,8 @@ def test_a_scope_is_read_and_written(text: str, v2: str) -> None:
 
 
 @pytest.mark.parametrize("text", [
-    "patient/Observation.sr", "patient/Observation.", "patient/Observation", "patient/observation.rs", "patient/Unheard.rs", "patient/*.rs?",
+    "patient/Observation.sr", "patient/Observation.", "patient/Observation", "patient/observation.rs", "patient/Unheard.rs",
+    "patient/*.rs?",
     "patient/Observation.rr", "patient/Observation.crudsx", "Patient/Observation.rs", "practitioner/Observation.rs", "openid", "",
     "patient/Observation.rs?a=\"b", "patient/Observation.rs?" + "x" * 200, "patient/Observation.rs\n", "patient/Observation.Read",
 ])  # fmt: skip
@@ -56,7 +57,8 @@ def test_several_scopes_allow_together_what_none_does_alone() -> None:
 
 
 @pytest.mark.parametrize(("asked", "allowed", "got"), [
-    ("user/Patient.cruds", "user/*.rs", "user/Patient.rs"), ("user/*.rs", "user/Patient.r user/Observation.s", "user/Patient.r user/Observation.s"),
+    ("user/Patient.cruds", "user/*.rs", "user/Patient.rs"),
+    ("user/*.rs", "user/Patient.r user/Observation.s", "user/Patient.r user/Observation.s"),
     ("patient/*.read", "patient/*.rs", "patient/*.rs"), ("patient/Observation.rs", "patient/Condition.rs", ""),
     ("patient/Observation.rs", "patient/Observation.rs?category=a", "patient/Observation.rs?category=a"),
     ("patient/Observation.rs?status=final", "patient/Observation.rs?category=a", "patient/Observation.rs?status=final&category=a"),

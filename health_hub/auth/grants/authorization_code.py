@@ -3,12 +3,13 @@
 A code that is brought again ends all that came of it, so its record stays USED_SECONDS.
 """
 
-import base64
 import hashlib
 import hmac
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from health_hub.auth import consents, scopes
 from health_hub.auth.grants.answer import answered, bound, holder, refreshes
@@ -57,8 +58,7 @@ async def redeem(authority: "Authority", asked: TokenRequest) -> Answer:
 
 
 def _verified(verifier: str, challenge: str) -> bool:
-    made = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode("utf-8", "surrogatepass")).digest()).rstrip(b"=").decode()
-    return _VERIFIER.fullmatch(verifier) is not None and hmac.compare_digest(made, challenge)
+    return _VERIFIER.fullmatch(verifier) is not None and hmac.compare_digest(create_s256_code_challenge(verifier), challenge)
 
 
 def _again() -> AuthError:
