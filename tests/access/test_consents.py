@@ -25,8 +25,16 @@ def actor(name: str) -> dict[str, Any]:
 
 
 def consent(provision: dict[str, Any], patient: str = "binh", **more: Any) -> dict[str, Any]:
-    return {"resourceType": "Consent", "status": "active", "scope": PRIVACY, "category": [{"text": "x"}], "dateTime": "2026-01-01",
-            "patient": ref(f"Patient/{patient}"), "policyRule": {"text": "x"}, "provision": provision} | more  # fmt: skip
+    return {
+        "resourceType": "Consent",
+        "status": "active",
+        "scope": PRIVACY,
+        "category": [{"text": "x"}],
+        "dateTime": "2026-01-01",
+        "patient": ref(f"Patient/{patient}"),
+        "policyRule": {"text": "x"},
+        "provision": provision,
+    } | more
 
 
 async def put(hub: Hub, *resources: dict[str, Any], owner: str | None = None) -> None:
@@ -65,7 +73,12 @@ DENYING: list[tuple[str, dict[str, Any], int, dict[str, Any]]] = [
     ("collecting is no reading", {"type": "deny", "action": [{"coding": [{"system": ACTION, "code": "collect"}]}]}, SEEN, {}),
     ("for treatment", {"type": "deny", "purpose": [{"system": REASON, "code": "TREAT"}]}, DENIED, {}),
     ("for research", {"type": "deny", "purpose": [{"system": REASON, "code": "HRESCH"}]}, SEEN, {}),
-    ("for research or treatment", {"type": "deny", "purpose": [{"system": REASON, "code": "HRESCH"}, {"system": REASON, "code": "TREAT"}]}, DENIED, {}),
+    (
+        "for research or treatment",
+        {"type": "deny", "purpose": [{"system": REASON, "code": "HRESCH"}, {"system": REASON, "code": "TREAT"}]},
+        DENIED,
+        {},
+    ),
     ("its class", {"type": "deny", "class": [{"system": "http://hl7.org/fhir/resource-types", "code": "Observation"}]}, DENIED, {}),
     ("another class", {"type": "deny", "class": [{"system": "http://hl7.org/fhir/resource-types", "code": "Condition"}]}, SEEN, {}),
     ("a class that is none", {"type": "deny", "class": [{"system": "http://x.vn", "code": "Everything"}]}, DENIED, {}),
@@ -83,12 +96,42 @@ DENYING: list[tuple[str, dict[str, Any], int, dict[str, Any]]] = [
     ("not yet", {"type": "deny", "period": {"start": day(2)}}, SEEN, {}),
     ("deny within permit", {"type": "permit", "provision": [{"type": "deny", "actor": [GIANG]}]}, DENIED, {}),
     ("permit within deny", {"type": "deny", "provision": [{"type": "permit", "actor": [GIANG]}]}, SEEN, {}),
-    ("permit of others within deny", {"type": "deny", "provision": [{"type": "permit", "actor": [actor("Practitioner/dung")]}]}, DENIED, {}),
-    ("deny wins at one depth", {"type": "permit", "provision": [{"type": "permit", "actor": [GIANG]}, {"type": "deny", "actor": [B]}]}, DENIED, {}),
-    ("three deep", {"type": "deny", "provision": [{"type": "permit", "actor": [B], "provision": [{"type": "deny", "code": [CODE]}]}]}, DENIED, {}),
-    ("three deep, of other codes", {"type": "deny", "provision": [{"type": "permit", "actor": [B], "provision": [{"type": "deny", "code": [OTHER]}]}]}, SEEN, {}),
-    ("an odd permit within deny is void", {"type": "deny", "provision": [{"type": "permit", "actor": [GIANG], "dataPeriod": {"start": "2020-01-01"}}]}, DENIED, {}),
-    ("opt-out", {"provision": [{"type": "permit", "actor": [actor("Organization/a")]}]}, DENIED, {"policyRule": {"coding": [{"code": "OPTOUT"}]}}),
+    (
+        "permit of others within deny",
+        {"type": "deny", "provision": [{"type": "permit", "actor": [actor("Practitioner/dung")]}]},
+        DENIED,
+        {},
+    ),
+    (
+        "deny wins at one depth",
+        {"type": "permit", "provision": [{"type": "permit", "actor": [GIANG]}, {"type": "deny", "actor": [B]}]},
+        DENIED,
+        {},
+    ),
+    (
+        "three deep",
+        {"type": "deny", "provision": [{"type": "permit", "actor": [B], "provision": [{"type": "deny", "code": [CODE]}]}]},
+        DENIED,
+        {},
+    ),
+    (
+        "three deep, of other codes",
+        {"type": "deny", "provision": [{"type": "permit", "actor": [B], "provision": [{"type": "deny", "code": [OTHER]}]}]},
+        SEEN,
+        {},
+    ),
+    (
+        "an odd permit within deny is void",
+        {"type": "deny", "provision": [{"type": "permit", "actor": [GIANG], "dataPeriod": {"start": "2020-01-01"}}]},
+        DENIED,
+        {},
+    ),
+    (
+        "opt-out",
+        {"provision": [{"type": "permit", "actor": [actor("Organization/a")]}]},
+        DENIED,
+        {"policyRule": {"coding": [{"code": "OPTOUT"}]}},
+    ),
     ("opt-in but", {"provision": [{"type": "deny", "actor": [GIANG]}]}, DENIED, {"policyRule": {"coding": [{"code": "OPTIN"}]}}),
     ("inactive", {"type": "deny"}, SEEN, {"status": "inactive"}),
     ("entered in error", {"type": "deny"}, SEEN, {"status": "entered-in-error"}),
@@ -99,7 +142,7 @@ DENYING: list[tuple[str, dict[str, Any], int, dict[str, Any]]] = [
     ("undated", {"type": "deny"}, DENIED, {"dateTime": None}),
     ("about treatment, not privacy", {"type": "deny"}, SEEN, {"scope": {"coding": [{"code": "treatment"}]}}),
     ("of another patient", {"type": "deny"}, SEEN, {"patient": "chi"}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("part", range(3))
@@ -144,7 +187,7 @@ PERMITTING: list[tuple[str, dict[str, Any], tuple[int, int], dict[str, Any]]] = 
     ("inactive", {"type": "permit"}, (DENIED, DENIED), {"status": "inactive"}),
     ("for research, not privacy", {"type": "permit"}, (DENIED, DENIED), {"scope": {"coding": [{"code": "research"}]}}),
     ("opt-in", {}, (SEEN, SEEN), {"policyRule": {"coding": [{"code": "OPTIN"}]}}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("part", range(2))
@@ -195,7 +238,7 @@ async def test_a_denial_reaches_every_version_and_the_facilitys_system_but_not_i
     assert await status(his, "Observation/o-binh-b") == SEEN, "a facility keeps what it owns"
     for url in ("Observation/o-binh/_history", "Observation/o-binh/_history/1"):
         assert (await his.get(url)).status_code == DENIED
-    assert "o-binh\"" not in (await his.get("Observation/_history")).text
+    assert 'o-binh"' not in (await his.get("Observation/_history")).text
 
 
 async def test_who_writes_and_withdraws_a_consent(hub: Hub) -> None:
@@ -225,12 +268,25 @@ async def test_who_writes_and_withdraws_a_consent(hub: Hub) -> None:
 
 
 def appointment(start: str, end: str | None, party: str = "Practitioner/dung", **more: Any) -> dict[str, Any]:
-    return {"resourceType": "Appointment", "id": "r", "status": "booked", "start": start, **({"end": end} if end else {"end": start}), "participant": [
-        {"actor": ref("Patient/chi"), "status": "accepted"}, {"actor": ref(party), "status": "accepted"}]} | more  # fmt: skip
+    return {
+        "resourceType": "Appointment",
+        "id": "r",
+        "status": "booked",
+        "start": start,
+        **({"end": end} if end else {"end": start}),
+        "participant": [{"actor": ref("Patient/chi"), "status": "accepted"}, {"actor": ref(party), "status": "accepted"}],
+    } | more
 
 
 CHI = ref("Patient/chi")
-REQUEST = {"resourceType": "ServiceRequest", "id": "r", "status": "active", "intent": "order", "subject": CHI, "performer": [ref("Organization/a")]}
+REQUEST = {
+    "resourceType": "ServiceRequest",
+    "id": "r",
+    "status": "active",
+    "intent": "order",
+    "subject": CHI,
+    "performer": [ref("Organization/a")],
+}
 TASK = {"resourceType": "Task", "id": "r", "status": "requested", "intent": "order", "for": CHI, "owner": ref("Organization/a")}
 TEAM = {"resourceType": "CareTeam", "id": "r", "status": "active", "subject": CHI, "participant": [{"member": ref("Practitioner/dung")}]}
 EPISODE = {"resourceType": "EpisodeOfCare", "id": "r", "status": "active", "patient": CHI, "managingOrganization": ref("Organization/a")}
@@ -244,7 +300,11 @@ RELATING: list[tuple[str, dict[str, Any], bool]] = [
     ("starts in the future", encounter("r", "chi", "Organization/a", period={"start": day(3)}), False),
     ("ended 89 days ago", encounter("r", "chi", "Organization/a", status="finished", period={"start": day(-92), "end": day(-89)}), True),
     ("ended 91 days ago", encounter("r", "chi", "Organization/a", status="finished", period={"start": day(-92), "end": day(-91)}), False),
-    ("ended without an end, begun long ago", encounter("r", "chi", "Organization/a", status="finished", period={"start": day(-200)}), False),
+    (
+        "ended without an end, begun long ago",
+        encounter("r", "chi", "Organization/a", status="finished", period={"start": day(-200)}),
+        False,
+    ),
     ("as a participant", encounter("r", "chi", "Organization/b", participant=[{"individual": ref("Practitioner/dung")}]), True),
     ("as another participant", encounter("r", "chi", "Organization/b", participant=[{"individual": ref("Practitioner/giang")}]), False),
     ("appointment in 6 days", appointment(day(6), day(6.1)), True),
@@ -274,7 +334,7 @@ RELATING: list[tuple[str, dict[str, Any], bool]] = [
     ("episode finished", EPISODE | {"status": "finished"}, False),
     ("episode over", EPISODE | {"period": {"start": day(-9), "end": day(-1)}}, False),
     ("episode's manager", EPISODE | {"managingOrganization": ref("Organization/b"), "careManager": ref("Practitioner/dung")}, True),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("part", range(3))
@@ -291,7 +351,9 @@ async def test_a_relationship_is_made_by_each_kind_and_ends_with_it(hub: Hub, pa
 async def test_a_relationship_ends_with_time_without_anybody_writing(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     doctor = hub.actor("dung")
     now = time.time_ns() // 1_000_000
-    await put(hub, encounter("r", "chi", "Organization/a", status="finished", period={"start": day(-1), "end": day(0)}), owner="Organization/b")
+    await put(
+        hub, encounter("r", "chi", "Organization/a", status="finished", period={"start": day(-1), "end": day(0)}), owner="Organization/b"
+    )
     for days, expected in ((0, SEEN), (89, SEEN), (91, DENIED)):
         later(monkeypatch, now + days * DAY)
         assert await status(doctor, "Observation/o-chi") == expected, days
@@ -307,7 +369,10 @@ def later(monkeypatch: pytest.MonkeyPatch, moment: int) -> None:
 
 
 def opening(note: str = "bất tỉnh, không người thân", reason: str = "ETREAT", **identifier: str) -> dict[str, Any]:
-    parameter: list[dict[str, Any]] = [{"name": "reason", "valueCoding": {"system": REASON, "code": reason}}, {"name": "note", "valueString": note}]
+    parameter: list[dict[str, Any]] = [
+        {"name": "reason", "valueCoding": {"system": REASON, "code": reason}},
+        {"name": "note", "valueString": note},
+    ]
     if identifier:
         parameter.append({"name": "identifier", "valueIdentifier": identifier})
     return {"resourceType": "Parameters", "parameter": parameter}
@@ -368,7 +433,11 @@ async def test_an_emergency_asks_for_a_reason_and_a_role(hub: Hub) -> None:
 
 async def test_an_account_does_not_go_through_numbers(hub: Hub) -> None:
     doctor = hub.actor("dung")
-    statuses = [(await doctor("POST", "Patient/$emergency-access", opening(system=CCCD, value=f"0191900{n:05}"))).status_code for n in range(10, 35)]
+    statuses = [
+        (await doctor("POST", "Patient/$emergency-access", opening(system=CCCD, value=f"0191900{n:05}"))).status_code for n in range(10, 35)
+    ]
     assert statuses == [404] * 20 + [429] * 5
     assert (await doctor("POST", "Patient/chi/$emergency-access", opening())).status_code == 429
-    assert (await hub.actor("giang")("POST", "Patient/an/$emergency-access", opening())).status_code == 200, "another account is not stopped by it"
+    assert (await hub.actor("giang")("POST", "Patient/an/$emergency-access", opening())).status_code == 200, (
+        "another account is not stopped by it"
+    )

@@ -13,6 +13,7 @@ from tests.access.conftest import HIV, Hub, encounter, observation, owned, ref
 
 INLINE = "http://hl7.org/fhir/uv/security-label-ds4p/StructureDefinition/extension-inline-sec-label"
 JSON_PATCH = {"Content_Type": "application/json-patch+json"}
+URN = "urn:uuid:0b1f0a0e-5cd1-4f0a-9d8e-111111111111"
 MARK = [{"system": "http://x.vn/id", "value": "theirs"}]
 
 
@@ -39,10 +40,23 @@ async def tried(hub: Hub, name: str, id: str, patient: str) -> list[tuple[str, i
     name = f"Observation/{id}"
     body = observation(id, patient, status="cancelled", identifier=MARK)
     patch = [{"op": "replace", "path": "/status", "value": "cancelled"}]
-    fhirpath = {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": [
-        {"name": "type", "valueCode": "replace"}, {"name": "path", "valueString": "Observation.status"}, {"name": "value", "valueCode": "cancelled"}]}]}  # fmt: skip
+    fhirpath = {
+        "resourceType": "Parameters",
+        "parameter": [
+            {
+                "name": "operation",
+                "part": [
+                    {"name": "type", "valueCode": "replace"},
+                    {"name": "path", "valueString": "Observation.status"},
+                    {"name": "value", "valueCode": "cancelled"},
+                ],
+            }
+        ],
+    }
     nameless = {k: v for k, v in body.items() if k != "id"}
-    mutation = json.dumps({"query": "mutation($r:ObservationInput){ObservationUpdate(id:\"%s\",res:$r){id}}" % id, "variables": {"r": body}})
+    update = f'mutation($r:ObservationInput){{ObservationUpdate(id:"{id}",res:$r){{id}}}}'
+    mutation = json.dumps({"query": update, "variables": {"r": body}})
+    removal = json.dumps({"query": f'mutation{{ObservationDelete(id:"{id}")}}'})
     out: list[tuple[str, int]] = []
     for label, method, url, sent, headers in (
         ("put", "PUT", name, body, {}),
@@ -58,7 +72,7 @@ async def tried(hub: Hub, name: str, id: str, patient: str) -> list[tuple[str, i
         ("meta-add", "POST", f"{name}/$meta-add", meta(security=[{"system": "x", "code": "HIV"}]), {}),
         ("meta-delete", "POST", f"{name}/$meta-delete", meta(tag=[{"system": "x", "code": "there"}]), {}),
         ("graphql", "POST", "$graphql", mutation, {"Content_Type": "application/json"}),
-        ("graphql delete", "POST", "$graphql", json.dumps({"query": "mutation{ObservationDelete(id:\"%s\")}" % id}), {"Content_Type": "application/json"}),
+        ("graphql delete", "POST", "$graphql", removal, {"Content_Type": "application/json"}),
         ("transaction", "POST", "", bundle("transaction", "PUT", name, body), {}),
         ("transaction conditional", "POST", "", bundle("transaction", "PUT", "Observation?identifier=theirs", nameless), {}),
         ("transaction delete", "POST", "", bundle("transaction", "DELETE", name), {}),
@@ -66,7 +80,7 @@ async def tried(hub: Hub, name: str, id: str, patient: str) -> list[tuple[str, i
         ("batch", "POST", "", bundle("batch", "PUT", name, body), {}),
         ("batch delete", "POST", "", bundle("batch", "DELETE", name), {}),
         ("batch patch", "POST", "", bundle("batch", "PATCH", name, fhirpath), {}),
-    ):  # fmt: skip
+    ):
         answer = await actor(method, url, sent, **headers)  # type: ignore[arg-type]
         status = answer.status_code
         if label.startswith("batch") and status == 200:
@@ -129,7 +143,9 @@ async def test_a_deleted_id_is_not_taken_over(hub: Hub) -> None:
 
 
 async def test_nothing_in_a_body_or_an_update_changes_the_owner(hub: Hub) -> None:
-    body = observation("o-an", "an", meta={"source": "Organization/b", "security": [{"system": "x", "code": "R2"}]}, performer=[ref("Organization/b")])
+    body = observation(
+        "o-an", "an", meta={"source": "Organization/b", "security": [{"system": "x", "code": "R2"}]}, performer=[ref("Organization/b")]
+    )
     assert (await hub.actor("his-a")("PUT", "Observation/o-an", body)).status_code == 200
     assert (await hub.actor("dung")("PUT", "Observation/o-an", body)).status_code == 200
     rows = await hub.store.database.fetch("SELECT owner, author FROM resource WHERE id = 'o-an'")
@@ -140,21 +156,43 @@ async def test_nothing_in_a_body_or_an_update_changes_the_owner(hub: Hub) -> Non
 def makings(patient: str, party: str, organization: str) -> list[dict[str, Any]]:
     """Everything that could make a relationship between a party, or a facility, and a patient."""
     who, at, subject = ref(party), ref(organization), ref(f"Patient/{patient}")
-    whole = {"scope": {"coding": [{"code": "patient-privacy"}]}, "category": [{"text": "x"}], "dateTime": "2026-01-01", "policyRule": {"text": "x"}}
+    whole = {
+        "scope": {"coding": [{"code": "patient-privacy"}]},
+        "category": [{"text": "x"}],
+        "dateTime": "2026-01-01",
+        "policyRule": {"text": "x"},
+    }
     soon = {"start": "2026-11-27T08:00:00+07:00", "end": "2026-12-27T09:00:00+07:00"}
     code = {"coding": [{"system": "http://x.vn", "code": "x"}]}
     return [
         encounter("x", patient, organization),
         encounter("x", patient, organization, appointment=[ref("Appointment/any")]),
         encounter("x", patient, organization, participant=[{"individual": who}] if party.startswith("Prac") else []),
-        {"resourceType": "CareTeam", "status": "active", "subject": subject, "participant": [{"member": who}], "managingOrganization": [at]},
+        {
+            "resourceType": "CareTeam",
+            "status": "active",
+            "subject": subject,
+            "participant": [{"member": who}],
+            "managingOrganization": [at],
+        },
         {"resourceType": "EpisodeOfCare", "status": "active", "patient": subject, "managingOrganization": at},
         {"resourceType": "Task", "status": "requested", "intent": "order", "for": subject, "owner": who},
         {"resourceType": "ServiceRequest", "status": "active", "intent": "order", "subject": subject, "performer": [who, at]},
-        {"resourceType": "Appointment", "status": "booked", "participant": [{"actor": subject, "status": "accepted"}, {"actor": who, "status": "accepted"}]} | soon,
+        {
+            "resourceType": "Appointment",
+            "status": "booked",
+            "participant": [{"actor": subject, "status": "accepted"}, {"actor": who, "status": "accepted"}],
+        }
+        | soon,
         {"resourceType": "Consent", "status": "active", "patient": subject, "provision": {"type": "permit"}} | whole,
-        {"resourceType": "Consent", "status": "active", "patient": subject, "provision": {"type": "permit", "actor": [{"role": code, "reference": at}]}} | whole,
-    ]  # fmt: skip
+        {
+            "resourceType": "Consent",
+            "status": "active",
+            "patient": subject,
+            "provision": {"type": "permit", "actor": [{"role": code, "reference": at}]},
+        }
+        | whole,
+    ]
 
 
 def without_empty(resource: dict[str, Any]) -> dict[str, Any]:
@@ -177,9 +215,13 @@ async def test_nobody_relates_themselves_to_a_patient_they_do_not_see(hub: Hub, 
 
 async def test_an_emergency_does_not_stay_open_by_what_is_written_meanwhile(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     doctor = hub.actor("dung")
-    opened = {"resourceType": "Parameters", "parameter": [
-        {"name": "reason", "valueCoding": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "BTG"}},
-        {"name": "note", "valueString": "bất tỉnh tại trạm y tế"}]}  # fmt: skip
+    opened = {
+        "resourceType": "Parameters",
+        "parameter": [
+            {"name": "reason", "valueCoding": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "BTG"}},
+            {"name": "note", "valueString": "bất tỉnh tại trạm y tế"},
+        ],
+    }
     assert (await doctor("POST", "Patient/chi/$emergency-access", opened)).status_code == 200
     assert (await doctor("POST", "Observation", observation("x", "chi"))).status_code == 201
     for party in ("Practitioner/dung", "PractitionerRole/dung-a", "Organization/a"):
@@ -193,7 +235,13 @@ async def test_an_emergency_does_not_stay_open_by_what_is_written_meanwhile(hub:
             noted = body["resourceType"] == "Encounter" and "appointment" not in body
             assert answer.status_code in ({201, 400} if noted else {403, 400}), (body, answer.text)
     # To send the person on is what an emergency is for.
-    on = {"resourceType": "ServiceRequest", "status": "active", "intent": "order", "subject": ref("Patient/chi"), "performer": [ref("Organization/b")]}
+    on = {
+        "resourceType": "ServiceRequest",
+        "status": "active",
+        "intent": "order",
+        "subject": ref("Patient/chi"),
+        "performer": [ref("Organization/b")],
+    }
     assert (await doctor("POST", "ServiceRequest", on)).status_code == 201
     assert (await hub.actor("his-a").get("Observation/o-chi")).status_code == 404
     assert (await doctor.get("Observation/o-chi")).status_code == 200
@@ -210,7 +258,12 @@ async def test_roles_and_parts_of_a_facility_count_only_as_the_facility_or_the_p
     his = hub.actor("his-a")
     hub.gate.directory._known.clear()
     for resource in (
-        {"resourceType": "PractitionerRole", "active": True, "practitioner": ref("Practitioner/dung"), "organization": ref("Organization/b")},
+        {
+            "resourceType": "PractitionerRole",
+            "active": True,
+            "practitioner": ref("Practitioner/dung"),
+            "organization": ref("Organization/b"),
+        },
         {"resourceType": "Organization", "name": "x", "partOf": ref("Organization/b")},
         {"resourceType": "HealthcareService", "providedBy": ref("Organization/b")},
         {"resourceType": "Location", "managingOrganization": ref("Organization/b")},
@@ -230,7 +283,10 @@ async def test_roles_and_parts_of_a_facility_count_only_as_the_facility_or_the_p
     assert (await his("PUT", "Organization/b", b)).status_code == 403
     for name in ("dung", "an", "carer"):
         for type in ("PractitionerRole", "Organization", "HealthcareService", "Location", "Practitioner"):
-            assert (await hub.actor(name)("POST", type, {"resourceType": type, "active": True})).status_code in (400, 403, 422), (name, type)
+            assert (await hub.actor(name)("POST", type, {"resourceType": type, "active": True})).status_code in (400, 403, 422), (
+                name,
+                type,
+            )
 
 
 async def test_a_patient_cannot_promote_themselves(hub: Hub) -> None:
@@ -244,7 +300,13 @@ async def test_a_patient_cannot_promote_themselves(hub: Hub) -> None:
             {"resourceType": "Group", "id": "x", "type": "person", "actual": True, "member": [{"entity": ref("Patient/chi")}]},
             {"resourceType": "PractitionerRole", "id": "x", "active": True, "organization": ref("Organization/b")},
             {"resourceType": "Practitioner", "id": "x"},
-            {"resourceType": "Provenance", "id": "x", "target": [ref("Patient/chi")], "recorded": "2026-01-01T00:00:00Z", "agent": [{"who": ref(me)}]},
+            {
+                "resourceType": "Provenance",
+                "id": "x",
+                "target": [ref("Patient/chi")],
+                "recorded": "2026-01-01T00:00:00Z",
+                "agent": [{"who": ref(me)}],
+            },
         ):
             type = str(resource["resourceType"])
             assert (await actor("PUT", f"{type}/{resource['id']}", resource)).status_code in (403, 404, 422), (name, resource)
@@ -302,12 +364,14 @@ async def test_an_unseen_patient_cannot_be_referred_to_in_any_way(hub: Hub) -> N
     assert (await his("POST", "", bundle("transaction", "POST", "Observation", seen))).status_code == 200
     # By a urn that a transaction gives to a hidden record.
     entries = [
-        {"fullUrl": "urn:uuid:0b1f0a0e-5cd1-4f0a-9d8e-111111111111", "resource": {"resourceType": "Patient", "id": "chi"}, "request": {"method": "PUT", "url": "Patient/chi"}},
-        {"resource": observation("x", "an") | {"subject": ref("urn:uuid:0b1f0a0e-5cd1-4f0a-9d8e-111111111111")}, "request": {"method": "POST", "url": "Observation"}},
-    ]  # fmt: skip
+        {"fullUrl": URN, "resource": {"resourceType": "Patient", "id": "chi"}, "request": {"method": "PUT", "url": "Patient/chi"}},
+        {"resource": observation("x", "an") | {"subject": ref(URN)}, "request": {"method": "POST", "url": "Observation"}},
+    ]
     assert (await his("POST", "", {"resourceType": "Bundle", "type": "transaction", "entry": entries})).status_code == 409
     # A logical reference names nobody here, and makes nothing.
-    logical = observation("x", "an") | {"subject": {"identifier": {"system": "http://fhir.hl7.org.vn/core/sid/cccd", "value": "019190000003"}}}
+    logical = observation("x", "an") | {
+        "subject": {"identifier": {"system": "http://fhir.hl7.org.vn/core/sid/cccd", "value": "019190000003"}}
+    }
     assert (await his("POST", "Observation", logical)).status_code == 201
     assert len(await hub.actor("chi").ids("Observation")) == 1
 
@@ -329,10 +393,15 @@ async def test_audit_events_are_written_by_the_hub_alone(hub: Hub) -> None:
         url = f"AuditEvent/{event['id']}"
         changed = event | {"outcome": "8"}
         for method, where, body in (
-            ("POST", "AuditEvent", changed), ("PUT", url, changed), ("DELETE", url, None), ("PUT", "AuditEvent/new", changed | {"id": "new"}),
-            ("POST", f"{url}/$meta-add", meta(tag=[{"code": "x"}])), ("DELETE", "AuditEvent?outcome=0", None),
-            ("POST", "", bundle("transaction", "PUT", url, changed)), ("POST", "", bundle("transaction", "DELETE", url)),
-        ):  # fmt: skip
+            ("POST", "AuditEvent", changed),
+            ("PUT", url, changed),
+            ("DELETE", url, None),
+            ("PUT", "AuditEvent/new", changed | {"id": "new"}),
+            ("POST", f"{url}/$meta-add", meta(tag=[{"code": "x"}])),
+            ("DELETE", "AuditEvent?outcome=0", None),
+            ("POST", "", bundle("transaction", "PUT", url, changed)),
+            ("POST", "", bundle("transaction", "DELETE", url)),
+        ):
             answer = await actor(method, where, body)
             assert answer.status_code in (200, 204, 400, 403, 404, 409, 412, 422), (name, method, where, answer.status_code)
         await actor("PATCH", url, [{"op": "replace", "path": "/outcome", "value": "8"}], **JSON_PATCH)
@@ -344,8 +413,17 @@ async def test_audit_events_are_written_by_the_hub_alone(hub: Hub) -> None:
 
 
 async def test_definitions_are_the_provinces(hub: Hub) -> None:
-    parameter = {"resourceType": "SearchParameter", "url": "http://x.vn/p", "name": "x", "status": "active", "description": "x", "code": "x",
-                 "base": ["Patient"], "type": "string", "expression": "Patient.name.family"}  # fmt: skip
+    parameter = {
+        "resourceType": "SearchParameter",
+        "url": "http://x.vn/p",
+        "name": "x",
+        "status": "active",
+        "description": "x",
+        "code": "x",
+        "base": ["Patient"],
+        "type": "string",
+        "expression": "Patient.name.family",
+    }
     for name in ("an", "carer", "dung", "his-a", "operator", "auditor", "admin"):
         assert (await hub.actor(name)("POST", "SearchParameter", parameter)).status_code == 403, name
     assert (await hub.actor("province")("POST", "SearchParameter", parameter)).status_code == 201
@@ -390,7 +468,9 @@ async def test_what_is_masked_is_not_lost_by_who_does_not_see_it_nor_open_in_old
 
 
 async def test_graphql_writes_as_its_sender(hub: Hub) -> None:
-    create = json.dumps({"query": "mutation($r:ObservationInput){ObservationCreate(res:$r){id}}", "variables": {"r": observation("x", "chi")}})
+    create = json.dumps(
+        {"query": "mutation($r:ObservationInput){ObservationCreate(res:$r){id}}", "variables": {"r": observation("x", "chi")}}
+    )
     for name in ("an", "dung", "his-a", "auditor", "admin"):
         answer = await hub.actor(name)("POST", "$graphql", create, Content_Type="application/json")
         assert answer.status_code in (400, 403, 422), (name, answer.text)

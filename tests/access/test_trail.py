@@ -37,8 +37,11 @@ def patients(event: dict[str, Any]) -> set[str]:
 
 
 def bundle(kind: str, *requests: tuple[str, str, Any]) -> dict[str, Any]:
-    return {"resourceType": "Bundle", "type": kind, "entry": [
-        {"request": {"method": m, "url": u}} | ({"resource": r} if r else {}) for m, u, r in requests]}  # fmt: skip
+    return {
+        "resourceType": "Bundle",
+        "type": kind,
+        "entry": [{"request": {"method": m, "url": u}} | ({"resource": r} if r else {}) for m, u, r in requests],
+    }
 
 
 PATCH = [{"op": "replace", "path": "/status", "value": "amended"}]
@@ -61,18 +64,50 @@ ACCESSES: list[tuple[str, str, str, Any, dict[str, str], str, str, str, set[str]
     ("dung", "GET", "Observation?patient=chi", None, {}, "search-type", "E", "0", set(), "Query"),
     ("dung", "GET", "?_id=o-an", None, {}, "search-system", "E", "0", {"an"}, "PatientQuery"),
     ("dung", "GET", "Patient/an/Observation", None, {}, "search-type", "E", "0", {"an"}, "PatientQuery"),
-    ("dung", "POST", "Observation/_search", "patient=an", {"Content_Type": "application/x-www-form-urlencoded"}, "search-type", "E", "0", {"an"}, "PatientQuery"),
+    (
+        "dung",
+        "POST",
+        "Observation/_search",
+        "patient=an",
+        {"Content_Type": "application/x-www-form-urlencoded"},
+        "search-type",
+        "E",
+        "0",
+        {"an"},
+        "PatientQuery",
+    ),
     ("dung", "GET", "Patient/an/$everything", None, {}, "operation", "E", "0", {"an"}, None),
     ("dung", "GET", "Encounter/e-an/$everything", None, {}, "operation", "E", "0", {"an"}, None),
     ("dung", "GET", "Observation/$lastn?patient=an&category=vital-signs", None, {}, "operation", "E", "0", {"an"}, None),
     ("dung", "GET", "Patient/an/$meta", None, {}, "operation", "E", "0", {"an"}, None),
-    ("dung", "GET", "$graphql?query={Patient(id:\"an\"){id}}", None, {}, "operation", "E", "0", {"an"}, None),
+    ("dung", "GET", '$graphql?query={Patient(id:"an"){id}}', None, {}, "operation", "E", "0", {"an"}, None),
     ("dung", "GET", "Patient/an/$graphql?query={id}", None, {}, "operation", "E", "0", {"an"}, None),
     ("his-a", "POST", "Observation", observation("x", "an"), {}, "create", "C", "0", {"an"}, "PatientCreate"),
     ("his-a", "PUT", "Observation/o-an", observation("o-an", "an"), {}, "update", "U", "0", {"an"}, "PatientUpdate"),
-    ("his-a", "PATCH", "Observation/o-an", PATCH, {"Content_Type": "application/json-patch+json"}, "patch", "U", "0", {"an"}, "PatientUpdate"),
-    ("his-a", "POST", "Observation/o-an/$meta-add", {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": {"tag": [{"code": "x"}]}}]},
-     {}, "operation", "E", "0", {"an"}, None),
+    (
+        "his-a",
+        "PATCH",
+        "Observation/o-an",
+        PATCH,
+        {"Content_Type": "application/json-patch+json"},
+        "patch",
+        "U",
+        "0",
+        {"an"},
+        "PatientUpdate",
+    ),
+    (
+        "his-a",
+        "POST",
+        "Observation/o-an/$meta-add",
+        {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": {"tag": [{"code": "x"}]}}]},
+        {},
+        "operation",
+        "E",
+        "0",
+        {"an"},
+        None,
+    ),
     ("an", "GET", "Observation", None, {}, "search-type", "E", "0", {"an"}, "PatientQuery"),
     ("carer", "GET", "Patient/binh", None, {}, "read", "R", "0", {"binh"}, "PatientRead"),
     # Refused: who asked what, and no patient that they did not see.
@@ -86,7 +121,7 @@ ACCESSES: list[tuple[str, str, str, Any, dict[str, str], str, str, str, set[str]
     ("an", "GET", "Patient?nonsense=1", None, {"Prefer": "handling=strict"}, "search-type", "E", "4", set(), None),
     ("dung", "POST", "Observation", "{", {}, "create", "C", "4", set(), None),
     ("his-a", "DELETE", "Observation/o-an", None, {}, "delete", "D", "0", set(), "Delete"),
-]  # fmt: skip
+]
 ROLES = {"dung": "practitioner", "his-a": "system", "an": "patient", "carer": "carer", "admin": "administrator", "giang": "nurse"}
 
 
@@ -233,10 +268,19 @@ async def test_a_patient_is_told_of_themselves_only(hub: Hub) -> None:
     assert "query" not in answer.text
     me = await account(hub, "an")
     told = await hub.authority.access_list(me, "an", None)
-    assert len(told.accesses) == 3
+    assert len(told.accesses) == 4, "with their own look at the AuditEvents"
     assert "binh" not in str(told)
-    for asked in ("patient=Patient/binh", "entity=Patient/binh", "patient=an,binh", "entity=Observation/o-binh", "entity:not=Patient/an", "_content=binh",
-                  "patient=Patient/nobody", "_filter=patient eq Patient/binh", "_filter=not (entity eq Patient/binh)"):  # fmt: skip
+    for asked in (
+        "patient=Patient/binh",
+        "entity=Patient/binh",
+        "patient=an,binh",
+        "entity=Observation/o-binh",
+        "entity:not=Patient/an",
+        "_content=binh",
+        "patient=Patient/nobody",
+        "_filter=patient eq Patient/binh",
+        "_filter=not (entity eq Patient/binh)",
+    ):
         refused = await hub.actor("an").get(f"AuditEvent?{asked}")
         assert refused.status_code in (400, 403), asked
         assert "binh" not in refused.text.replace(asked, "")
@@ -273,7 +317,21 @@ async def run(store: Store, *statements: tuple[str, tuple[Any, ...]]) -> None:
         await t.run([(sql.replace("@", mark), [args]) for sql, args in statements])
 
 
-TAMPER = ["data", "time", "hash", "number", "middle", "first", "several", "swap", "insert behind", "insert between", "copy", "other chain", "renumber"]
+TAMPER = [
+    "data",
+    "time",
+    "hash",
+    "number",
+    "middle",
+    "first",
+    "several",
+    "swap",
+    "insert behind",
+    "insert between",
+    "copy",
+    "other chain",
+    "renumber",
+]
 
 
 @pytest.mark.parametrize("how", TAMPER)
@@ -286,7 +344,9 @@ async def test_tampering_with_the_journal_is_found(hub: Hub, how: str) -> None:
     insert = "INSERT INTO trail (chain, n, time, data, hash) VALUES (@1, @2, @3, @4, @5)"
     match how:
         case "data":
-            await run(store, ("UPDATE trail SET data = @3 WHERE chain = @1 AND n = @2", (chain, row[1], bytes(row[3]).replace(b"dung", b"lung"))))
+            await run(
+                store, ("UPDATE trail SET data = @3 WHERE chain = @1 AND n = @2", (chain, row[1], bytes(row[3]).replace(b"dung", b"lung")))
+            )
         case "time":
             await run(store, ("UPDATE trail SET time = time + 1 WHERE chain = @1 AND n = @2", (chain, row[1])))
         case "hash":
@@ -301,12 +361,15 @@ async def test_tampering_with_the_journal_is_found(hub: Hub, how: str) -> None:
             await run(store, ("DELETE FROM trail WHERE chain = @1 AND n > 2 AND n < @2", (chain, last[1])))
         case "swap":
             a, b = rows[3], rows[5]
-            await run(store, (delete, (chain, a[1])), (delete, (chain, b[1])),
-                      (insert, (chain, a[1], *b[2:])), (insert, (chain, b[1], *a[2:])))  # fmt: skip
+            await run(
+                store, (delete, (chain, a[1])), (delete, (chain, b[1])), (insert, (chain, a[1], *b[2:])), (insert, (chain, b[1], *a[2:]))
+            )
         case "insert behind":
             await run(store, (insert, (chain, last[1] + 1, last[2] + 1, bytes(last[3]), bytes(last[4]))))
         case "insert between":
-            await run(store, ("UPDATE trail SET n = n + 1 WHERE chain = @1 AND n = @2", (chain, last[1])), (insert, (chain, last[1], *last[2:])))
+            await run(
+                store, ("UPDATE trail SET n = n + 1 WHERE chain = @1 AND n = @2", (chain, last[1])), (insert, (chain, last[1], *last[2:]))
+            )
         case "copy":
             await run(store, (insert, (chain, last[1] + 1, *row[2:])))
         case "other chain":
@@ -347,7 +410,9 @@ async def ids(store: Store) -> list[str]:
     return sorted([s.id async for s in store.view().scan(("AuditEvent",))])
 
 
-async def test_a_crash_between_journal_and_events_loses_and_doubles_nothing(hub: Hub, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_crash_between_journal_and_events_loses_and_doubles_nothing(
+    hub: Hub, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for n in range(30):
         await hub.actor("dung").get(f"Observation/o-an?n={n}")
     assert await ids(hub.store) == [], "the journal alone is durable so far"
