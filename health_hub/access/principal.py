@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fhir_profiles.tables import is_resource_type, search_params
+from fhir_profiles.tables import is_resource_type, search_params, type_number
 from health_hub.auth.model import Account, Claims
 from health_hub.fhir import dates, keys
 from health_hub.fhir.consent import ANYONE
@@ -102,8 +102,20 @@ class Directory:
 
     async def _every_role(self, me: str) -> list[dict[str, Any]]:
         named = Test(search_params("PractitionerRole")["practitioner"], None, (ReferenceValue("Practitioner", me.partition("/")[2]),))
-        query = Query(("PractitionerRole",), (named,), count=200)
-        return [loads(hit.stored.doc or b"{}") for hit in (await self._store.view().search(query)).hits]
+        query = Query(("PractitionerRole",), (named,), count=1000)
+        out: list[dict[str, Any]] = []
+        cursor = None
+        while len(out) < MANY * 5:
+            page = await self._store.view().search(query, cursor)
+            out += [loads(hit.stored.doc or b"{}") for hit in page.hits]
+            cursor = page.cursor
+            if cursor is None:
+                break
+        return out
+
+    def forget(self) -> None:
+        """What was read counts no longer."""
+        self._known.clear()
 
     # --- facilities
 
@@ -165,15 +177,23 @@ class Directory:
             return []
         edge = [me]
         while edge and len(found) < 20:
-            patient = await self._doc(edge.pop())
+            name = edge.pop()
+            patient = await self._doc(name)
             if patient is None:
                 continue
             found[str(patient["id"])] = None
-            edge += [
-                other for link in patient.get("link") or ()
-                if (other := _reference(link.get("other"))) and other.startswith("Patient/") and other[8:] not in found
-            ]  # fmt: skip
+            for other in _links(patient):
+                if other[8:] not in found and await self._same(name, other):
+                    edge.append(other)
         return list(found)
+
+    async def _same(self, one: str, other: str) -> bool:
+        """Whether a link between two Patients counts: both say it, or the province does; one facility alone cannot join records."""
+        there = await self._doc(other)
+        if there is None:
+            return False
+        found = await self._store.reads.judged(type_number("Patient"), one.partition("/")[2])
+        return one in _links(there) or (found is not None and found[1].owner is None)
 
     # --- principals
 
@@ -202,6 +222,11 @@ class Directory:
             names[claims.fhir_user] = None
         parties = tuple(keys.reference(n) for n in names)
         return (*parties, ANYONE) if parties else (), await self.persons(claims.fhir_user), facility
+
+
+def _links(patient: dict[str, Any]) -> list[str]:
+    found = [_reference(link.get("other")) for link in patient.get("link") or () if isinstance(link, dict)]
+    return [name for name in found if name is not None and name.startswith("Patient/")]
 
 
 def _reference(value: Any) -> str | None:
