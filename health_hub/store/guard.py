@@ -103,7 +103,7 @@ class Guard:
         """Whether it relates the writer to a Patient they treat by an emergency or a partial Consent only."""
         assert p.rows is not None
         return any(
-            party in by.own and by.own.isdisjoint(self.patients[person].parties if person in self.patients else ())
+            party in by.own and by.acting.isdisjoint(self.patients[person].parties if person in self.patients else ())
             for party, person, _, _ in p.rows.relations
         )
 
