@@ -30,8 +30,8 @@ class Principal:
     """`role` patient, carer, practitioner, nurse, operator, auditor, administrator or system.
 
     facility: `Organization/1` acted for; None of a system is the province. parties: keys.reference of all that a treatment
-    relationship may name; elsewhere: of the facilities a clinician works for besides. persons: bare ids of the Patients whose record is theirs. me: `Practitioner/1`, `Patient/1` ...
-    account: keys.reference of the account, the party of emergency access.
+    relationship may name; elsewhere: of the facilities a clinician works for besides. persons: bare ids of the Patients whose
+    record is theirs. me: `Practitioner/1`, `Patient/1` ... account: keys.reference of the account, the party of emergency access.
     """
 
     claims: Claims

@@ -86,7 +86,8 @@ async def test_an_emergency_does_not_stay_open_at_the_clinicians_other_facility(
 
 
 async def test_what_is_masked_is_not_lost_by_taking_the_mark_of_masking_off(hub: Hub) -> None:
-    masked = observation("o-an", "an", valueString="kín") | {"_valueString": {"extension": [{"url": INLINE, "valueCoding": {"code": "HIV"}}]}}
+    labelled = {"extension": [{"url": INLINE, "valueCoding": {"code": "HIV"}}]}
+    masked = observation("o-an", "an", valueString="kín", _valueString=labelled)
     assert (await hub.actor("his-a", labels=("HIV",))("PUT", "Observation/o-an", masked)).status_code == 200
     doctor = hub.actor("dung")
     body = {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": {"security": [REDACTED]}}]}
@@ -151,15 +152,17 @@ async def test_a_reference_of_ones_own_opens_nothing_behind_it(hub: Hub) -> None
         assert answer.status_code in (200, 400), url
         if answer.status_code == 200:
             assert answer.json().get("total") == 0, (url, answer.text)
+    deep = '{List(id:"l"){entry{item{resource(optional:true){...on Observation{status}}}}}}'
     for url in ("List/l?_include=List:item", "List?_id=l&_include=List:item", "List?_include:iterate=*", "Observation?_id=o-m&_include=*",
-                "Patient/an/$everything", "$graphql?query=" + quote('{List(id:"l"){entry{item{resource(optional:true){...on Observation{status}}}}}}')):  # fmt: skip
+                "Patient/an/$everything", "$graphql?query=" + quote(deep)):  # fmt: skip
         assert "verborgen" not in (await his.get(url)).text, url
 
 
 async def test_totals_of_any_kind_count_what_is_seen(hub: Hub) -> None:
+    kinds = ("_total=estimate", "_total=accurate", "_summary=count", "_total=estimate&_count=1", "_total=accurate&_sort=-_lastUpdated")
     for name, number in (("an", 2), ("dung", 3), ("his-b", 3), ("carer", 2)):
         who = hub.actor(name)
-        for asked in ("_total=estimate", "_total=accurate", "_summary=count", "_total=estimate&_count=1", "_total=accurate&_sort=-_lastUpdated"):
+        for asked in kinds:
             assert (await who.get(f"Observation?{asked}")).json()["total"] == number, (name, asked)
 
 
@@ -179,9 +182,75 @@ async def test_an_asynchronous_answer_is_for_the_rights_it_was_asked_with(hub: H
 
 async def test_two_accounts_of_one_client_do_not_share_what_their_author_names(hub: Hub) -> None:
     """Who has no resource of their own in the record is noted as the client: that gives nobody a right."""
-    await hub.store.commit([Change("update", "Observation", "o-own", observation("o-own", "chi"))], by=owned("Organization/b", "Client/app"))
+    theirs = Change("update", "Observation", "o-own", observation("o-own", "chi"))
+    await hub.store.commit([theirs], by=owned("Organization/b", "Client/app"))
     for name in ("operator", "his-a", "an", "dung"):
         assert (await hub.actor(name).get("Observation/o-own")).status_code in (403, 404)
     account = await hub.store.records.get("account", "account-operator")
     assert account is not None
     assert await hub.gate.directory.facilities(Account.of(account.data)) == ("Organization/a",)
+
+
+def entry(method: str, url: str, resource: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"request": {"method": method, "url": url}} | ({"resource": resource} if resource is not None else {})
+
+
+async def told(hub: Hub) -> dict[str, set[str]]:
+    """The patients of each AuditEvent that names any, by its id."""
+    events = [e["resource"] for e in (await hub.actor("auditor").get("AuditEvent?_count=500")).json().get("entry", ())]
+    names = {e["id"]: {n["what"]["reference"] for n in e.get("entity", ()) if "reference" in n.get("what", {})} for e in events}
+    found = {id: {n for n in listed if n.startswith("Patient/")} for id, listed in names.items()}
+    return {id: patients for id, patients in found.items() if patients}
+
+
+async def news(hub: Hub, before: dict[str, set[str]]) -> list[set[str]]:
+    return sorted((patients for id, patients in (await told(hub)).items() if id not in before), key=sorted)
+
+
+READS = [
+    entry("GET", "Patient/an"),
+    entry("GET", "Observation?patient=an"),
+    entry("GET", "Observation/o-an/_history"),
+    entry("GET", "Patient/an/$everything"),
+    entry("POST", "Patient/an/$everything", {"resourceType": "Parameters"}),
+    entry("POST", "Observation/o-an/$validate", {"resourceType": "Parameters"}),
+    entry("POST", "Observation/o-an/$meta", {"resourceType": "Parameters"}),
+]
+TAG = {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": {"tag": [{"code": "x"}]}}]}
+WRITES = [
+    entry("POST", "Observation", observation("x", "binh")),
+    entry("PUT", "Observation?_id=o-binh", observation("o-binh", "binh")),
+    entry("POST", "Observation/o-binh/$meta-add", TAG),
+    entry("DELETE", "Observation/o-binh"),
+]
+
+
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+@pytest.mark.parametrize("order", [1, -1], ids=["read first", "written first"])
+async def test_what_a_bundle_reads_is_told_also_when_it_writes(hub: Hub, kind: str, order: int) -> None:
+    doctor, answered = hub.actor("dung"), 0
+    for read, write in zip(READS, WRITES * 2, strict=False):
+        before = await told(hub)
+        answer = await doctor("POST", "", {"resourceType": "Bundle", "type": kind, "entry": [read, write][::order]})
+        if answer.status_code != 200:  # a transaction takes no operations that write
+            continue
+        found = answer.json()["entry"][::order][0]
+        assert found["response"]["status"][:3] == "200", answer.text
+        answered += 1
+        assert {n for names in await news(hub, before) for n in names} >= {"Patient/an"}, (read, write)
+    assert answered >= 4
+
+
+async def test_what_a_conditional_create_shows_in_a_batch_is_told(hub: Hub) -> None:
+    """An entry that answers with what is there already, beside one that writes about somebody else."""
+    existing = entry("POST", "Observation", observation("x", "an"))
+    existing["request"]["ifNoneExist"] = "_id=o-an"
+    entries = [existing, entry("POST", "Observation", observation("x", "binh"))]
+    for kind in ("batch", "transaction"):
+        for order in (1, -1):
+            before = await told(hub)
+            bundle = {"resourceType": "Bundle", "type": kind, "entry": entries[::order]}
+            answer = await hub.actor("dung")("POST", "", bundle, Prefer="return=representation")
+            assert answer.status_code == 200, answer.text
+            assert "o-an" in answer.text
+            assert {n for names in await news(hub, before) for n in names} == {"Patient/an", "Patient/binh"}, (kind, order)
