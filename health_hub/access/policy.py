@@ -191,8 +191,10 @@ class Policy:
         author = who.me or f"Client/{who.claims.client}"
         ids = who.role == "system"
         # Nobody makes their own relationship: what an emergency opened for hours would else stay open by a CareTeam.
-        own = frozenset(who.parties) if who.role in CLINICIANS else frozenset()
-        return Rights(read, search, Writer(whole, may_create, may_update, may_delete, about, owner, author, ids, own))
+        # Neither where they are nor where else they could sign in.
+        acting = frozenset(who.parties) if who.role in CLINICIANS else frozenset()
+        own = acting | frozenset(who.elsewhere)
+        return Rights(read, search, Writer(whole, may_create, may_update, may_delete, about, owner, author, ids, own, acting))
 
     def _filter(self, who: Principal, scopes: Sequence[Scope], seen: dict[str, Condition], wanted: Callable[[Scope], bool]) -> Filter:
         by_type: dict[int, list[Condition]] = {}

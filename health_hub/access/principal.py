@@ -30,8 +30,8 @@ class Principal:
     """`role` patient, carer, practitioner, nurse, operator, auditor, administrator or system.
 
     facility: `Organization/1` acted for; None of a system is the province. parties: keys.reference of all that a treatment
-    relationship may name. persons: bare ids of the Patients whose record is theirs. me: `Practitioner/1`, `Patient/1` ...
-    account: keys.reference of the account, the party of emergency access.
+    relationship may name; elsewhere: of the facilities a clinician works for besides. persons: bare ids of the Patients whose
+    record is theirs. me: `Practitioner/1`, `Patient/1` ... account: keys.reference of the account, the party of emergency access.
     """
 
     claims: Claims
@@ -42,6 +42,7 @@ class Principal:
     me: str | None = None
     account: int = 0
     labels: int = 0
+    elsewhere: tuple[int, ...] = ()
 
 
 def account_party(account: str) -> int:
@@ -200,18 +201,21 @@ class Directory:
     async def principal(self, claims: Claims) -> Principal:
         """Everything a request needs to know of who sends it."""
         key = ("principal", claims.subject, claims.client, claims.role, claims.organization, claims.fhir_user)
-        parties, persons, facility = await self._once(key, lambda: self._who(claims))
-        return Principal(
-            claims, claims.role, facility, parties, persons, claims.fhir_user, account_party(claims.subject), bits_of(claims.labels)
-        )
+        parties, elsewhere, persons, facility = await self._once(key, lambda: self._who(claims))
+        account, labels = account_party(claims.subject), bits_of(claims.labels)
+        return Principal(claims, claims.role, facility, parties, persons, claims.fhir_user, account, labels, elsewhere)
 
-    async def _who(self, claims: Claims) -> tuple[tuple[int, ...], tuple[str, ...], str | None]:
+    async def _who(self, claims: Claims) -> tuple[tuple[int, ...], tuple[int, ...], tuple[str, ...], str | None]:
         names: dict[str, None] = {}
+        others: list[str] = []
         facility = claims.organization
         if claims.role in ("practitioner", "nurse", "operator") and facility is not None:
             account = await self._store.records.get("account", claims.subject)
-            if account is None or facility not in await self.facilities(Account.of(account.data)):
+            every = await self.facilities(Account.of(account.data)) if account is not None else ()
+            if facility not in every:
                 facility = None  # they no longer work there
+            elif claims.role != "operator":
+                others = [part for other in every if other != facility for part in await self.parts(other)]
         if claims.role in ("practitioner", "nurse", "system") and facility is not None:
             names.update(dict.fromkeys(await self.parts(facility)))
             if claims.role != "system":
@@ -221,7 +225,8 @@ class Directory:
         if claims.role in ("practitioner", "nurse") and facility is not None and claims.fhir_user:
             names[claims.fhir_user] = None
         parties = tuple(keys.reference(n) for n in names)
-        return (*parties, ANYONE) if parties else (), await self.persons(claims.fhir_user), facility
+        elsewhere = tuple(keys.reference(n) for n in others)
+        return (*parties, ANYONE) if parties else (), elsewhere, await self.persons(claims.fhir_user), facility
 
 
 def _links(patient: dict[str, Any]) -> list[str]:
