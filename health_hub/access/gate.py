@@ -6,7 +6,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from zoneinfo import ZoneInfo
 
 from health_hub.access import entry as entries
@@ -45,6 +45,16 @@ class Access:
     def view(self, store: Store, right: str) -> View:
         """What they see; all of it is noted. right: `r` or `s`."""
         return store.view(self.rights.search if right == "s" else self.rights.read, self.shown.append)
+
+    def apart(self) -> "Access":
+        """For one entry of a Bundle of several: what its commit takes to be looked at for the sake of writing is only its own."""
+        return replace(self, told=False, shown=[], refused=0)
+
+    def join(self, entry: "Access") -> None:
+        """What an entry has shown and not told yet."""
+        self.shown += entry.shown
+        self.told = self.told or entry.told
+        self.refused += entry.refused
 
     def entry(self, interaction: str, action: str, status: int, target: str, results: Sequence[Result] = ()) -> bytes:
         """The journal's entry of what was shown or written since the last one."""

@@ -67,14 +67,17 @@ def reads(who: Principal) -> dict[str, Condition]:
     match who.role:
         case "patient" | "carer":
             put(types.DIRECTORY | types.DEFINITIONS, EVERYTHING)
-            put(types.CLINICAL, any_((_own(who), Written(who.me)) if who.me else (_own(who),)))
-            put(types.TRAIL, Persons(person_keys(who.persons)))
+            # What they wrote themselves too, as long as there is anybody whose record is theirs.
+            put(types.CLINICAL, any_((_own(who), Written(who.me))) if who.me and who.persons else NOTHING)
+            # Whom a carer is denied to see they do not follow through the visits that the trail tells of either.
+            put(types.TRAIL, _own(who))
         case "practitioner" | "nurse":
             put(types.DIRECTORY | types.DEFINITIONS, EVERYTHING)
-            put(types.CLINICAL | {"Provenance"}, any_((_treated(who), Related((who.account,)), *_written(who))))
+            # An emergency is met at work: it is over for who does not work there any more.
+            opened = Related((who.account,)) if who.facility else NOTHING
+            put(types.CLINICAL | {"Provenance"}, any_((_treated(who), opened, *_written(who))))
         case "system" if who.facility is None:
-            put(frozenset(RESOURCE_TYPES) - types.TRAIL, Any_((Owned((None,)), Unlabelled(EVERY & ~who.labels))))
-            put(frozenset(("Provenance",)), EVERYTHING)
+            put(frozenset(RESOURCE_TYPES) - {"AuditEvent"}, Any_((Owned((None,)), Unlabelled(EVERY & ~who.labels))))
         case "system":
             put(types.DIRECTORY | types.DEFINITIONS, EVERYTHING)
             put(types.CLINICAL | {"Provenance"}, any_((Owned((who.facility,)), _treated(who))))
@@ -188,8 +191,10 @@ class Policy:
         author = who.me or f"Client/{who.claims.client}"
         ids = who.role == "system"
         # Nobody makes their own relationship: what an emergency opened for hours would else stay open by a CareTeam.
-        own = frozenset(who.parties) if who.role in CLINICIANS else frozenset()
-        return Rights(read, search, Writer(whole, may_create, may_update, may_delete, about, owner, author, ids, own))
+        # Neither where they are nor where else they could sign in.
+        acting = frozenset(who.parties) if who.role in CLINICIANS else frozenset()
+        own = acting | frozenset(who.elsewhere)
+        return Rights(read, search, Writer(whole, may_create, may_update, may_delete, about, owner, author, ids, own, acting))
 
     def _filter(self, who: Principal, scopes: Sequence[Scope], seen: dict[str, Condition], wanted: Callable[[Scope], bool]) -> Filter:
         by_type: dict[int, list[Condition]] = {}

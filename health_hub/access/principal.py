@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fhir_profiles.tables import is_resource_type, search_params
+from fhir_profiles.tables import is_resource_type, search_params, type_number
 from health_hub.auth.model import Account, Claims
 from health_hub.fhir import dates, keys
 from health_hub.fhir.consent import ANYONE
@@ -30,8 +30,8 @@ class Principal:
     """`role` patient, carer, practitioner, nurse, operator, auditor, administrator or system.
 
     facility: `Organization/1` acted for; None of a system is the province. parties: keys.reference of all that a treatment
-    relationship may name. persons: bare ids of the Patients whose record is theirs. me: `Practitioner/1`, `Patient/1` ...
-    account: keys.reference of the account, the party of emergency access.
+    relationship may name; elsewhere: of the facilities a clinician works for besides. persons: bare ids of the Patients whose
+    record is theirs. me: `Practitioner/1`, `Patient/1` ... account: keys.reference of the account, the party of emergency access.
     """
 
     claims: Claims
@@ -42,6 +42,7 @@ class Principal:
     me: str | None = None
     account: int = 0
     labels: int = 0
+    elsewhere: tuple[int, ...] = ()
 
 
 def account_party(account: str) -> int:
@@ -102,8 +103,20 @@ class Directory:
 
     async def _every_role(self, me: str) -> list[dict[str, Any]]:
         named = Test(search_params("PractitionerRole")["practitioner"], None, (ReferenceValue("Practitioner", me.partition("/")[2]),))
-        query = Query(("PractitionerRole",), (named,), count=200)
-        return [loads(hit.stored.doc or b"{}") for hit in (await self._store.view().search(query)).hits]
+        query = Query(("PractitionerRole",), (named,), count=1000)
+        out: list[dict[str, Any]] = []
+        cursor = None
+        while len(out) < MANY * 5:
+            page = await self._store.view().search(query, cursor)
+            out += [loads(hit.stored.doc or b"{}") for hit in page.hits]
+            cursor = page.cursor
+            if cursor is None:
+                break
+        return out
+
+    def forget(self) -> None:
+        """What was read counts no longer."""
+        self._known.clear()
 
     # --- facilities
 
@@ -165,33 +178,44 @@ class Directory:
             return []
         edge = [me]
         while edge and len(found) < 20:
-            patient = await self._doc(edge.pop())
+            name = edge.pop()
+            patient = await self._doc(name)
             if patient is None:
                 continue
             found[str(patient["id"])] = None
-            edge += [
-                other for link in patient.get("link") or ()
-                if (other := _reference(link.get("other"))) and other.startswith("Patient/") and other[8:] not in found
-            ]  # fmt: skip
+            for other in _links(patient):
+                if other[8:] not in found and await self._same(name, other):
+                    edge.append(other)
         return list(found)
+
+    async def _same(self, one: str, other: str) -> bool:
+        """Whether a link between two Patients counts: both say it, or the province does; one facility alone cannot join records."""
+        there = await self._doc(other)
+        if there is None:
+            return False
+        found = await self._store.reads.judged(type_number("Patient"), one.partition("/")[2])
+        return one in _links(there) or (found is not None and found[1].owner is None)
 
     # --- principals
 
     async def principal(self, claims: Claims) -> Principal:
         """Everything a request needs to know of who sends it."""
         key = ("principal", claims.subject, claims.client, claims.role, claims.organization, claims.fhir_user)
-        parties, persons, facility = await self._once(key, lambda: self._who(claims))
-        return Principal(
-            claims, claims.role, facility, parties, persons, claims.fhir_user, account_party(claims.subject), bits_of(claims.labels)
-        )
+        parties, elsewhere, persons, facility = await self._once(key, lambda: self._who(claims))
+        account, labels = account_party(claims.subject), bits_of(claims.labels)
+        return Principal(claims, claims.role, facility, parties, persons, claims.fhir_user, account, labels, elsewhere)
 
-    async def _who(self, claims: Claims) -> tuple[tuple[int, ...], tuple[str, ...], str | None]:
+    async def _who(self, claims: Claims) -> tuple[tuple[int, ...], tuple[int, ...], tuple[str, ...], str | None]:
         names: dict[str, None] = {}
+        others: list[str] = []
         facility = claims.organization
         if claims.role in ("practitioner", "nurse", "operator") and facility is not None:
             account = await self._store.records.get("account", claims.subject)
-            if account is None or facility not in await self.facilities(Account.of(account.data)):
+            every = await self.facilities(Account.of(account.data)) if account is not None else ()
+            if facility not in every:
                 facility = None  # they no longer work there
+            elif claims.role != "operator":
+                others = [part for other in every if other != facility for part in await self.parts(other)]
         if claims.role in ("practitioner", "nurse", "system") and facility is not None:
             names.update(dict.fromkeys(await self.parts(facility)))
             if claims.role != "system":
@@ -201,7 +225,13 @@ class Directory:
         if claims.role in ("practitioner", "nurse") and facility is not None and claims.fhir_user:
             names[claims.fhir_user] = None
         parties = tuple(keys.reference(n) for n in names)
-        return (*parties, ANYONE) if parties else (), await self.persons(claims.fhir_user), facility
+        elsewhere = tuple(keys.reference(n) for n in others)
+        return (*parties, ANYONE) if parties else (), elsewhere, await self.persons(claims.fhir_user), facility
+
+
+def _links(patient: dict[str, Any]) -> list[str]:
+    found = [_reference(link.get("other")) for link in patient.get("link") or () if isinstance(link, dict)]
+    return [name for name in found if name is not None and name.startswith("Patient/")]
 
 
 def _reference(value: Any) -> str | None:

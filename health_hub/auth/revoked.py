@@ -83,8 +83,9 @@ class Revoked:
         while True:
             await asyncio.sleep(LOOK)
             try:
-                # A database that hangs must be noticed too.
-                await asyncio.wait_for(self.look(), SILENT)
+                # A database that hangs must be noticed too. Python 3.11's wait_for can lose `stop`'s cancellation and never end.
+                async with asyncio.timeout(SILENT):
+                    await self.look()
             except Exception as e:
                 self.silent(e)
 

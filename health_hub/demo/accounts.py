@@ -65,7 +65,7 @@ CLIENTS = (
         Client(
             "demo-app", "Ứng dụng mẫu / an application", ("authorization_code", "refresh_token"), "none",
             scope="openid fhirUser launch launch/patient offline_access online_access patient/*.cruds user/*.cruds",
-            redirect_uris=("http://127.0.0.1/callback", "http://localhost/callback"),
+            redirect_uris=("http://127.0.0.1/callback", "http://localhost/callback"), post_logout_redirect_uris=("http://127.0.0.1/bye",),
         ),
         "",
     ),

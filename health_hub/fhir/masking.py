@@ -12,6 +12,7 @@ from health_hub.fhir.labels import BITS
 INLINE = "http://hl7.org/fhir/uv/security-label-ds4p/StructureDefinition/extension-inline-sec-label"
 MARK = INLINE.encode()  # in a document's bytes: only then is it looked through
 _ABSENT = {"extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "masked"}]}
+PLACEHOLDER = b'"valueCode":"masked"'  # in the bytes of a document with a masked element
 _REDACTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "REDACTED"}
 
 

@@ -42,9 +42,12 @@ async def start(hub: Hub, request: Request, interaction: Interaction) -> Respons
 
 
 def _sender(request: Request) -> str:
-    """Whose request it is: only they may ask for its answer. "" where nobody is asked."""
-    access = request.access
-    return f"{access.who.claims.subject} {access.who.claims.client}" if access is not None else ""
+    """Whose request it is, and with which rights: only they may ask for its answer. "" where nobody is asked."""
+    if request.access is None:
+        return ""
+    # The answer was made with the token it was asked with: one that is for less must not fetch it.
+    who, claims = request.access.who, request.access.who.claims
+    return f"{claims.subject} {claims.client} {who.facility} {claims.patient} {' '.join(sorted(claims.scope.split()))}"
 
 
 async def _work(hub: Hub, request: Request, interaction: Interaction, id: str) -> None:

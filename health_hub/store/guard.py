@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from health_hub.fhir import index, keys
-from health_hub.fhir.masking import masks
+from health_hub.fhir.masking import PLACEHOLDER, masks
 from health_hub.fhir.outcome import FhirError, Issue
 from health_hub.store import judge
 from health_hub.store.access import Facts, now, sees
@@ -60,7 +60,9 @@ class Guard:
             if not sees(may.on(p.type), facts, now()):
                 verb = "deleted" if change.action == "delete" else "changed"
                 raise FhirError(403, Issue("forbidden", f"{change.type}/{p.id}: this record may not be {verb} by you"))
-            again = change.action == "update" and (change.method == "PATCH" or b'"REDACTED"' in p.meta)
+            # By the elements that say so: the label alone could be taken off.
+            back = b'"REDACTED"' in p.meta or PLACEHOLDER in p.tail
+            again = change.action == "update" and (change.method == "PATCH" or back)
             if again and masks(self.docs[p.type, p.id], by.filter.labels):
                 # What they were shown would be written back, and what was masked would be gone.
                 why = f"{change.type}/{p.id}: it holds elements that are masked for you, who sees them may change it"
@@ -103,7 +105,7 @@ class Guard:
         """Whether it relates the writer to a Patient they treat by an emergency or a partial Consent only."""
         assert p.rows is not None
         return any(
-            party in by.own and by.own.isdisjoint(self.patients[person].parties if person in self.patients else ())
+            party in by.own and by.acting.isdisjoint(self.patients[person].parties if person in self.patients else ())
             for party, person, _, _ in p.rows.relations
         )
 

@@ -147,7 +147,7 @@ class Writer:
     filter: what they see; what they do not see does not exist for them. create, update, delete: what they may do, by what the
     row says before (update, delete) and after it (create, update). persons: the Patients they may write about, as a condition
     on a Patient's row. owner, author: what is noted of what they create. ids: they may choose ids. own: parties that no writing of
-    theirs may give a first treatment relationship.
+    theirs may give a treatment relationship with a Patient with whom none of `acting` has one.
     """
 
     filter: Filter
@@ -159,6 +159,7 @@ class Writer:
     author: str | None = None
     ids: bool = False
     own: frozenset[int] = frozenset()
+    acting: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,25 @@ from health_hub import __version__
 from health_hub.auth.authority import Authority
 from health_hub.auth.routes import routers
 from health_hub.auth.routes.cors import CrossOrigin
-from health_hub.web import access_list, authorize, consent, device, facility, home, language, patient, sign_in, signing_out
+from health_hub.web import (
+    access_list,
+    account,
+    admin_accounts,
+    admin_clients,
+    authorize,
+    consent,
+    device,
+    external,
+    facility,
+    home,
+    language,
+    own_codes,
+    own_passkeys,
+    own_password,
+    patient,
+    sign_in,
+    signing_out,
+)
 from health_hub.web.forms import FormError
 from health_hub.web.site import PageError, Redirect, Site
 
@@ -30,7 +48,10 @@ def pages(ready: Callable[[], Awaitable[None]], authority: Authority | None = No
     if authority is not None:
         for routes in routers(authority):
             web.include_router(routes)
-        for page in (sign_in, signing_out, authorize, facility, patient, consent, device, access_list):
+        for page in (
+            sign_in, external, signing_out, authorize, facility, patient, consent, device, access_list, account, own_password, own_codes,
+            own_passkeys, admin_accounts, admin_clients,
+        ):  # fmt: skip
             web.include_router(page.router(site))
 
     @web.get("/health/live")

@@ -36,7 +36,7 @@ def router(site: Site) -> APIRouter:
             step = await site.signin.begin(login, form.get("password"), site.caller(visit))
         except Refused as e:
             return await _start(site, visit, onward, login=login, refused=e, status=429 if e.reason in ("wait", "busy") else 422)
-        return await _go_on(site, visit, step, onward)
+        return await go_on(site, visit, step, onward)
 
     @routes.post("/sign-in/passkey")
     async def passkey(request: Request) -> Response:
@@ -47,7 +47,7 @@ def router(site: Site) -> APIRouter:
             step = await site.signin.passkey(form.get("answer", forms.VALUE_MAX), site.caller(visit))
         except Refused as e:
             return await _start(site, visit, onward, refused=e, status=422)
-        return await _go_on(site, visit, step, onward)
+        return await go_on(site, visit, step, onward)
 
     @routes.get("/sign-in/code")
     async def code_page(request: Request) -> Response:
@@ -66,7 +66,7 @@ def router(site: Site) -> APIRouter:
             if e.reason == "expired":
                 return await _start(site, visit, onward, refused=e, status=422)
             return await _code(site, visit, id, methods, onward, refused=e, field=field)
-        return await _go_on(site, visit, signed, onward)
+        return await go_on(site, visit, signed, onward)
 
     @routes.get("/sign-in/enrol")
     async def enrol_page(request: Request) -> Response:
@@ -173,7 +173,7 @@ async def _options(site: Site, visit: Visit) -> dict[str, object] | None:
         return None
 
 
-async def _go_on(site: Site, visit: Visit, step: SignedIn | Next, onward: str) -> Response:
+async def go_on(site: Site, visit: Visit, step: SignedIn | Next, onward: str) -> Response:
     if isinstance(step, Next):
         page = "code" if step.step == "code" else "enrol"
         return site.to(visit, f"/sign-in/{page}?" + urlencode({"id": step.id, "methods": " ".join(step.methods), "next": onward}))

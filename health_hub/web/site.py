@@ -18,6 +18,7 @@ from health_hub import __version__
 from health_hub.auth import cookies, csrf
 from health_hub.auth.authority import Authority, Facility
 from health_hub.auth.cookies import Cookie
+from health_hub.auth.external import External
 from health_hub.auth.model import Account, Session
 from health_hub.auth.own import Own
 from health_hub.auth.signin import FOR_FACILITY, Caller, SignedIn, SignIn
@@ -91,6 +92,7 @@ class Site:
             self.zone = authority.settings.zone
             self._signin = SignIn(authority)
             self._own = Own(self._signin)
+            self._external = External(authority, authority.fetch)
         self._templates = Environment(
             loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
             auto_reload=False,
@@ -114,6 +116,10 @@ class Site:
     @property
     def own(self) -> Own:
         return self._own
+
+    @property
+    def external(self) -> External:
+        return self._external
 
     # Who asks
 

@@ -202,3 +202,16 @@ async def test_every_access_is_in_the_trail_and_its_patient_reads_it(hub: Hub) -
     assert len(refused) == 1
     assert not any(e["entity"][0]["what"].get("reference") == "Patient/an" for e in refused if "what" in e["entity"][0])
     assert [p async for p in hub.store.trail.check()] == []
+
+
+async def test_links_between_patients_count_where_both_say_so_or_the_province_does(hub: Hub) -> None:
+    an, his_a, his_b = hub.actor("an"), hub.actor("his-a"), hub.actor("his-b")
+    mine = (await his_a.get("Patient/an")).json() | {"link": [{"other": ref("Patient/binh"), "type": "seealso"}]}
+    assert (await his_a("PUT", "Patient/an", mine)).status_code == 200
+    hub.gate.directory.forget()
+    assert await an.ids("Patient") == {"Patient/an"}, "one side alone joins no records"
+    theirs = (await his_a.get("Patient/binh")).json() | {"link": [{"other": ref("Patient/an"), "type": "seealso"}]}
+    assert (await his_a("PUT", "Patient/binh", theirs)).status_code == 200
+    hub.gate.directory.forget()
+    assert await hub.actor("an").ids("Patient") == {"Patient/an", "Patient/binh"}
+    assert (await his_b.get("Patient/an")).status_code == 404

@@ -113,3 +113,15 @@ async def test_without_the_database_what_is_known_stays_refused_and_the_log_says
     await asyncio.sleep(0.3)
     await revoked.stop()
     assert any("again" in r.getMessage() for r in caplog.records)
+
+
+async def test_it_stops_whatever_it_is_doing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cancellation lost just as a look is answered would keep the server from ending."""
+    monkeypatch.setattr("health_hub.auth.revoked.LOOK", 0.0)
+    revoked = Revoked(store.records, 300)
+    for n in range(100):
+        await revoked.start()
+        for _ in range(n % 20):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await revoked.stop()

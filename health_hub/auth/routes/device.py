@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
+from health_hub.auth import scopes
 from health_hub.auth.authority import Authority
 from health_hub.auth.device import GRANT, Devices
 from health_hub.auth.limits import Rate, source
@@ -21,9 +22,8 @@ def router(authority: Authority, devices: Devices) -> APIRouter:
             raise AuthError("unauthorized_client", "the client is not registered for the device grant")
         if wait := here.take(source(address(request))) or clients.take(client.id):
             raise too_often(wait)
-        allowed = client.scope.split()
-        asked = form.get("scope", client.scope).split()
-        scope = " ".join(dict.fromkeys(s for s in asked if s in allowed))
+        asked = form.get("scope", "")
+        scope = scopes.spoken(scopes.grant(asked, client.scope, authority.restriction_ok), asked)
         if not scope:
             raise AuthError("invalid_scope", "nothing of the scope may be had by this client")
         return answer(await devices.begin(client, scope))

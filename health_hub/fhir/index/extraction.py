@@ -45,6 +45,10 @@ def _persons(resource: dict[str, Any], name: str, sink: Sink) -> list[int]:
     """The Patients it is about, for access. Membership in a Group tells of others and puts it into nobody's record."""
     if name == "Group":
         return []
+    if name == "Patient":
+        # Not of those it is linked to: who treats one would else see the other.
+        id = resource.get("id")
+        return [pointed(f"Patient/{id}")[0]] if isinstance(id, str) and id else []
     if name == "Binary":
         context = resource.get("securityContext")
         to = context.get("reference") if isinstance(context, dict) else None

@@ -44,9 +44,11 @@ async def batch(hub: Hub, request: Request, bundle: dict[str, Any]) -> Response:
     failed: list[int] = []
 
     async def run(entry: Entry) -> None:
+        access = request.access.apart() if request.access is not None else None
         try:
             _independent(entry, names)
             made = by_hand(request, entry)
+            made.access = access
             out[entry.index] = answers.response(made, await hub.interact(made))
         except FhirError as e:
             if request.access is not None:
@@ -57,6 +59,9 @@ async def batch(hub: Hub, request: Request, bundle: dict[str, Any]) -> Response:
                 log.exception("batch entry %d failed", entry.index)
             failed.append(entry.index)
             out[entry.index] = answers.refused(FhirError(500, Issue("exception", "the hub failed to handle this entry")))
+        finally:
+            if request.access is not None and access is not None:
+                request.access.join(access)
 
     for abreast, kinds in _PHASES:
         await _abreast([e for e in readable if e.kind in kinds], run, abreast)
