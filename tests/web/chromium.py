@@ -171,15 +171,15 @@ class Tab:
     def at(self) -> str:
         return urlsplit(self.page.url).path
 
-    def authenticator(self) -> Any:
-        """A phone that makes and uses passkeys when it is asked (WebDriver's virtual authenticator)."""
+    def authenticator(self) -> tuple[Any, str]:
+        """A phone that makes and uses passkeys when it is asked (Web Authentication 3, 11.2), and its id."""
         devtools = self.context.new_cdp_session(self.page)
         devtools.send("WebAuthn.enable")
-        devtools.send("WebAuthn.addVirtualAuthenticator", {"options": {
+        added = devtools.send("WebAuthn.addVirtualAuthenticator", {"options": {
             "protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True, "isUserVerified": True,
             "automaticPresenceSimulation": True,
         }})  # fmt: skip
-        return devtools
+        return devtools, str(added["authenticatorId"])
 
 
 _MEASURE = """() => {
