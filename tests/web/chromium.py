@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,17 +91,51 @@ class Application:
         self.server.server_close()
 
 
+class Device:
+    """A machine without a browser (RFC 8628), registered with the hub and waiting for somebody to type its code."""
+
+    name = "Máy đo huyết áp của trạm"
+
+    def __init__(self, hub: DemoHub) -> None:
+        self.hub = hub
+        added = subprocess.run(
+            [sys.executable, "-m", "health_hub.cli", "client", "add", "--db", hub.database, "--json", "--grant", "device", "--public",
+             "--scope", "openid launch/patient patient/*.rs", self.name],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        self.id = json.loads(added.stdout)["client_id"]
+        response = httpx.post(
+            f"{hub.origin}/auth/device_authorization", data={"client_id": self.id, "scope": "openid launch/patient patient/*.rs"}
+        )
+        assert response.status_code == 200, response.text
+        asked = response.json()
+        self.user_code, self.code = str(asked["user_code"]), str(asked["device_code"])
+
+    def poll(self) -> dict[str, Any]:
+        form = {"grant_type": "urn:ietf:params:oauth:grant-type:device_code", "client_id": self.id, "device_code": self.code}
+        found: dict[str, Any] = httpx.post(f"{self.hub.origin}/auth/token", data=form).json()
+        return found
+
+
 class Tab:
-    """A page of a phone's browser with its own cookies. Every page it is led to must fit and be without complaint: see `look`."""
+    """A page of a phone's browser with its own cookies. Every page it is led to must fit and be without complaint: see `look`.
+
+    allowed: part of a complaint that is to be expected.
+    """
 
     def __init__(self, context: BrowserContext, hub: DemoHub, lang: str) -> None:
         self.context, self.hub, self.lang = context, hub, lang
         context.add_cookies([{"name": "lang", "value": lang, "url": hub.origin}])
         self.page: Page = context.new_page()
         self.complaints: list[str] = []
+        self.allowed = ""
         self.seen: set[str] = set()
-        self.page.on("console", lambda m: self.complaints.append(f"{m.text} at {self.page.url}") if m.type in ("error", "warning") else None)
-        self.page.on("pageerror", lambda e: self.complaints.append(f"{e} at {self.page.url}"))
+        self.page.on("console", lambda said: self._complain(said.text) if said.type in ("error", "warning") else None)
+        self.page.on("pageerror", lambda error: self._complain(str(error)))
+
+    def _complain(self, what: str) -> None:
+        if not self.allowed or self.allowed not in what:
+            self.complaints.append(f"{what} at {self.page.url}")
 
     def look(self) -> None:
         """That the page fits the width, speaks the language and has broken no rule of its own (Content-Security-Policy)."""
@@ -135,15 +171,15 @@ class Tab:
     def at(self) -> str:
         return urlsplit(self.page.url).path
 
-    def authenticator(self) -> Any:
-        """A phone that makes and uses passkeys when it is asked (WebDriver's virtual authenticator)."""
+    def authenticator(self) -> tuple[Any, str]:
+        """A phone that makes and uses passkeys when it is asked (Web Authentication 3, 11.2), and its id."""
         devtools = self.context.new_cdp_session(self.page)
         devtools.send("WebAuthn.enable")
-        devtools.send("WebAuthn.addVirtualAuthenticator", {"options": {
+        added = devtools.send("WebAuthn.addVirtualAuthenticator", {"options": {
             "protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True, "isUserVerified": True,
             "automaticPresenceSimulation": True,
         }})  # fmt: skip
-        return devtools
+        return devtools, str(added["authenticatorId"])
 
 
 _MEASURE = """() => {
