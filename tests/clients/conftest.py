@@ -1,9 +1,12 @@
 """A hub in a process of its own on each kind of database for all of these tests, and the tools of the other languages."""
 
+import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,7 +23,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Those that share a hub stay on one worker."""
     for item in items:
         if isinstance(item, pytest.Function) and Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group(f"clients-{item.callspec.params['base']}"))
+            params = item.callspec.params if hasattr(item, "callspec") else {}
+            kind = "signed-" + params["signed"] if "signed" in params else params.get("base", "")
+            item.add_marker(pytest.mark.xdist_group(f"clients-{kind}"))
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
@@ -32,6 +37,34 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         database = now(request.getfixturevalue("cluster").create("clients"))
     hub = Hub(database, None)
     yield f"http://127.0.0.1:{hub.port}/fhir"
+    hub.stop()
+    hub.log.close()
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A hub with access control and the demo records; `command` runs the program against its database."""
+
+    base: str
+    database: str
+
+    def command(self, *words: str) -> str:
+        environ = os.environ | {"HEALTH_HUB_BASE_URL": self.base}
+        program = [sys.executable, "-m", "health_hub.cli", *words, "--db", self.database]
+        done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False, env=environ)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def signed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Signed]:
+    """For clients that sign in."""
+    if request.param == "sqlite":
+        database = f"sqlite:///{tmp_path_factory.mktemp('signed')}/hub.db"
+    else:
+        database = now(request.getfixturevalue("cluster").create("signed"))
+    hub = Hub(database, None, "--demo", auth=True)
+    yield Signed(f"http://127.0.0.1:{hub.port}/fhir", database)
     hub.stop()
     hub.log.close()
 
