@@ -48,7 +48,8 @@ class Clients:
     async def create(self, client: Client) -> tuple[Client, str]:
         """Keeps a new client under a fresh id; it and its secret, which is shown this once ("" where its method has none)."""
         secret = secrets.token_urlsafe(32) if client.token_endpoint_auth_method.startswith("client_secret") else ""
-        made = replace(client, id=secrets.token_urlsafe(16), secret=hashed(secret) if secret else "")
+        # Hexadecimal: an id that begins with a dash is an option to every command line it is given to.
+        made = replace(client, id=secrets.token_hex(16), secret=hashed(secret) if secret else "")
         await self._records.change([Put("client", made.id, made.data(), version=0)])
         self._seen.pop(made.id, None)
         return made, secret

@@ -103,6 +103,22 @@ def java() -> Run:
     return run
 
 
+@pytest.fixture(scope="session")
+def smart_fetch() -> Run:
+    """Runs smart-fetch."""
+    folder = _or_skip(install.smart_fetch)
+
+    def run(*arguments: str) -> str:
+        program = "import sys; from smart_fetch.cli.main import main_cli; sys.exit(main_cli())"
+        environ = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")} | {"PYTHONPATH": str(folder / "lib")}
+        words = [sys.executable, "-c", program, *arguments]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=180, check=False, env=environ)
+        assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
+        return done.stdout
+
+    return run
+
+
 def _run(*command: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
