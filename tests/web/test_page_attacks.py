@@ -3,7 +3,9 @@
 The routes are read from the application, so that a page added later is attacked too.
 """
 
+import shutil
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -35,6 +37,14 @@ ELSEWHERE = (
 # Forms that other sites may send: the application's request, the application's wish to sign out (it is asked about), and the language,
 # which needs no token but our own page.
 OPEN = {"/auth/authorize", "/auth/logout", "/language"}
+
+
+@pytest.fixture
+async def store(sqlite_template: Path, tmp_path: Path) -> AsyncIterator[Store]:
+    """What a page lets through does not depend on the kind of database."""
+    opened = await Store.open(f"sqlite:///{shutil.copy(sqlite_template, tmp_path / 'hub.db')}")
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture
