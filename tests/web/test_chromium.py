@@ -94,6 +94,8 @@ def test_a_patient_finds_the_doctor_who_read_the_record(tab: Open, application: 
     patient.open("/record/access")
     patient.sign_in(PATIENT)
     assert patient.at() == "/record/access"
+    rows = patient.page.locator("main li").all_inner_texts()
+    assert not [r for r in rows if "Chính bạn" in r or "You yourself" in r], "signing in is no reading of the record"
     row = patient.page.inner_text("main li:has-text('Dương Công Bảo') >> nth=0")
     assert "Đại Từ" in row
     assert ("kết quả đo và xét nghiệm" if lang == "vi" else "measurements and test results") in row
