@@ -196,6 +196,11 @@ def test_a_device_is_connected_with_the_code_it_shows(tab: Open, hub: DemoHub, l
     token = device.poll()
     assert token["patient"] == OWN
     assert json_of(hub, f"Patient/{OWN}", token["access_token"])[0] == 200
+    at.open("/account")
+    assert device.name in at.text()
+    at.press(f"form:has(input[value='{device.id}']) button")
+    assert device.name not in at.text()
+    assert json_of(hub, f"Patient/{OWN}", token["access_token"])[0] == 401
 
 
 @pytest.mark.parametrize("lang", ["vi", "en"])
