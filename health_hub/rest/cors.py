@@ -10,8 +10,9 @@ EXPOSED = (
 )
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 ALLOWED = (
-    "Accept, Accept-Language, Authorization, Cache-Control, Content-Type, Idempotency-Key, If-Match, If-Modified-Since, If-None-Exist, "
-    "If-None-Match, If-Range, Origin, Prefer, Range, X-Medplum, X-Provenance, X-Request-Id, X-Requested-With, X-Security-Context"
+    "Accept, Accept-Language, Authorization, Cache-Control, Content-Type, DPoP, Idempotency-Key, If-Match, If-Modified-Since, "
+    "If-None-Exist, If-None-Match, If-Range, Origin, Prefer, Range, X-Medplum, X-Provenance, X-Request-Id, X-Requested-With, "
+    "X-Security-Context"
 )
 
 
