@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 from bench.processes import Hub
+from health_hub.demo.accounts import CLIENTS
 from tests.clients import install
+from tests.clients.records import HOSPITAL, LABORATORY
 from tests.databases import _now as now
 
 Run = Callable[..., str]
@@ -64,9 +67,23 @@ def signed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     else:
         database = now(request.getfixturevalue("cluster").create("signed"))
     hub = Hub(database, None, "--demo", auth=True)
-    yield Signed(f"http://127.0.0.1:{hub.port}/fhir", database)
+    found = Signed(f"http://127.0.0.1:{hub.port}/fhir", database)
+    _add_laboratory(found)
+    yield found
     hub.stop()
     hub.log.close()
+
+
+def _add_laboratory(signed: Signed) -> None:
+    """By the hospital's own system."""
+    his = next(c for c in CLIENTS if c.client.organization == f"Organization/{HOSPITAL}")
+    asked = {"grant_type": "client_credentials", "scope": "system/Observation.cu"}
+    issuer = signed.base.removesuffix("/fhir")
+    token = httpx.post(f"{issuer}/auth/token", data=asked, auth=(his.client.id, his.secret)).json()["access_token"]
+    for resource in LABORATORY:
+        url = f"{signed.base}/Observation/{resource['id']}"
+        said = httpx.put(url, json=resource, headers={"authorization": f"Bearer {token}", "content-type": "application/fhir+json"})
+        assert said.status_code == 201, said.text
 
 
 def _or_skip(fetch: Callable[[], Path]) -> Path:

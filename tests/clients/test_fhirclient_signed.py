@@ -15,20 +15,13 @@ from fhirclient.server import FHIRNotFoundException, FHIRPermissionDeniedExcepti
 from health_hub import demo
 from tests.clients.conftest import Signed
 from tests.clients.person import Person
+from tests.clients.records import CARED as IN_CARE
+from tests.clients.records import recorded
 
 REDIRECT = "http://127.0.0.1:9/callback"
 OWN, LOGIN = "bn-015", "benhnhan.demo"
-CARED, OTHER = "bn-006", "bn-011"  # both in the care of the doctor's hospital
+CARED, OTHER = IN_CARE
 DOCTOR, HOSPITAL = "bacsi.demo", "Organization/bvdk-tinh"
-
-
-def observations(patient: str, category: str | None = None) -> set[str]:
-    """Ids of those in the demo records."""
-    return {
-        r["id"] for r in demo.records()
-        if r["resourceType"] == "Observation" and r["subject"]["reference"] == f"Patient/{patient}"
-        and (category is None or category in [c["code"] for concept in r["category"] for c in concept["coding"]])
-    }  # fmt: skip
 
 
 def issuer(signed: Signed) -> str:
@@ -61,7 +54,7 @@ def test_a_patient_signs_in(signed: Signed, smart: Any) -> None:
     assert client.launch_context["patient"] == OWN
     assert client.patient.id == OWN
     found = list(Observation.where({"_count": "20"}).perform_resources_iter(client.server))
-    assert {o.id for o in found} == observations(OWN)
+    assert {o.id for o in found} == recorded("Observation", OWN)
     assert [p.id for p in Patient.where({}).perform_resources_iter(client.server)] == [OWN]
     with pytest.raises(FHIRNotFoundException):
         Patient.read(CARED, client.server)
@@ -88,7 +81,11 @@ def test_a_confidential_application_of_a_doctor_reads_the_patient_picked(signed:
     assert set(client.launch_context["scope"].split()) == {"launch/patient", *scope.split()}
     assert client.patient.name[0].text == name
     found = {o.id for o in Observation.where({}).perform_resources_iter(client.server)}
-    assert found == observations(CARED, "vital-signs")
+    assert found == recorded("Observation", CARED, "vital-signs")
+    for id in recorded("Observation", CARED, "laboratory"):
+        with pytest.raises(FHIRNotFoundException):
+            Observation.read(id, client.server)
+    assert found < recorded("Observation", CARED), "there is something the restriction keeps back"
     with pytest.raises(FHIRNotFoundException):
         Patient.read(OTHER, client.server)
     thief = smart(app_id=given["client_id"], app_secret="x" * 43, scope=scope)
@@ -104,7 +101,7 @@ def test_launched_from_a_hospitals_system(signed: Signed, smart: Any) -> None:
     with Person(issuer(signed), DOCTOR, facility=HOSPITAL) as person:
         client.handle_callback(person.agree(client.authorize_url))
     assert client.patient.id == CARED
-    assert {o.id for o in Observation.where({}).perform_resources_iter(client.server)} == observations(CARED)
+    assert {o.id for o in Observation.where({}).perform_resources_iter(client.server)} == recorded("Observation", CARED)
 
 
 def test_the_scope_it_asks_for_when_told_none(signed: Signed, smart: Any) -> None:

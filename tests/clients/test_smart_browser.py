@@ -14,6 +14,7 @@ from playwright.sync_api import Page, sync_playwright
 from health_hub.demo.accounts import password
 from tests.clients import install
 from tests.clients.conftest import Signed
+from tests.clients.records import recorded
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -28,6 +29,7 @@ FHIR.oauth2.authorize({clientId: p.get('client'), scope: p.get('scope'), redirec
 INDEX = """<!doctype html><meta charset="utf-8"><script src="fhir-client.js"></script><pre id="out"></pre><script>
 const out = (x) => { document.getElementById('out').textContent = JSON.stringify(x); };
 FHIR.oauth2.ready().then(async (client) => {
+  window.client = client;
   const list = async (query) => client.request(query).then((b) => (b.entry || []).map((e) => e.resource), (e) => String(e.message));
   const mine = `Observation?patient=${client.patient.id}&_count=200`;
   out({patient: client.patient.id, name: (await client.patient.read().catch((e) => ({name: [{text: String(e.message)}]}))).name[0].text,
@@ -76,7 +78,7 @@ def page() -> Iterator[Page]:
 def app(signed: Signed, origin: str) -> str:
     said = signed.command("client", "add", "Ứng dụng SMART", "--grant", "authorization_code", "--auth-method", "none", "--public",
                           "--redirect-uri", f"{origin}/index.html", "--launch-uri", f"{origin}/launch.html", "--json",
-                          "--scope", "openid fhirUser launch launch/patient patient/*.rs user/*.rs")  # fmt: skip
+                          "--scope", "openid fhirUser launch launch/patient offline_access patient/*.rs user/*.rs")  # fmt: skip
     return str(json.loads(said)["client_id"])
 
 
@@ -91,16 +93,34 @@ def launched(page: Page, origin: str, **asked: str) -> None:
     page.goto(f"{origin}/launch.html?{urlencode(asked)}")
 
 
-def read(page: Page) -> dict[str, Any]:
+def heard(page: Page) -> dict[str, Any]:
+    """What the app says when it was sent back to."""
     page.wait_for_url("**/index.html*")
     page.wait_for_function("document.getElementById('out')?.textContent.length > 2")
-    found: dict[str, Any] = json.loads(page.locator("#out").inner_text())
+    said: dict[str, Any] = json.loads(page.locator("#out").inner_text())
+    return said
+
+
+def read(page: Page) -> dict[str, Any]:
+    found = heard(page)
     assert "error" not in found, found
     return found
 
 
+LIST = "(query) => client.request(query).then((b) => (b.entry || []).map((e) => e.resource))"
+
+
+def status(page: Page, path: str) -> int:
+    """Of what the app asks with its token."""
+    return int(page.evaluate("(path) => client.request(path).then(() => 200, (e) => e.status)", path))
+
+
+def ids(resources: list[dict[str, Any]]) -> set[str]:
+    return {r["id"] for r in resources}
+
+
 def test_standalone_launch_with_the_patient_picker(signed: Signed, origin: str, page: Page) -> None:
-    launched(page, origin, client=app(signed, origin), iss=signed.base, scope="openid fhirUser launch/patient patient/*.rs")
+    launched(page, origin, client=app(signed, origin), iss=signed.base, scope="openid fhirUser offline_access launch/patient patient/*.rs")
     sign_in(page)
     page.locator("main input[type=search]").fill("Nguyễn")
     page.locator("main form[role=search] button").click()
@@ -112,7 +132,14 @@ def test_standalone_launch_with_the_patient_picker(signed: Signed, origin: str, 
     assert found["patient"] == id
     assert found["user"].endswith("Practitioner/bs-01")
     assert [p["id"] for p in found["every"]] == [id], "the patient in context and nobody else"
-    assert all(o["subject"]["reference"] == f"Patient/{id}" for o in found["observations"])
+    assert ids(found["observations"]) == recorded("Observation", id)
+    assert ids(found["conditions"]) == recorded("Condition", id)
+    assert status(page, "Patient/bn-040" if id != "bn-040" else "Patient/bn-041") == 404
+    before = found["token"]
+    after = page.evaluate("client.refresh().then((state) => state.tokenResponse)")
+    assert after["access_token"] != before["access_token"]
+    assert after["refresh_token"] != before["refresh_token"]
+    assert status(page, f"Patient/{id}") == 200
 
 
 def test_ehr_launch(signed: Signed, origin: str, page: Page) -> None:
@@ -125,22 +152,25 @@ def test_ehr_launch(signed: Signed, origin: str, page: Page) -> None:
     assert found["patient"] == "bn-006"
     assert found["token"]["need_patient_banner"] is not None
     assert [p["id"] for p in found["every"]] == ["bn-006"]
-    page.context.clear_cookies()
+    assert ids(found["observations"]) == recorded("Observation", "bn-006")
     launched(page, origin, client=client, iss=signed.base, launch=launch, scope="openid fhirUser launch patient/*.rs")
-    page.wait_for_load_state()
-    assert "index.html" not in page.url or "error" in page.url, "a launch is good once"
+    assert "launch" in heard(page)["error"], "a launch is good once"
 
 
 def test_a_restricted_scope_gets_exactly_what_it_allows(signed: Signed, origin: str, page: Page) -> None:
     client = app(signed, origin)
-    scope = "launch patient/Patient.r patient/Observation.rs?category=vital-signs"
+    scope = "launch patient/Patient.rs patient/Observation.rs?category=vital-signs"
     launch = json.loads(signed.command("launch", "--client", client, "--user", DOCTOR, "--patient", "bn-006", "--json"))["launch"]
     launched(page, origin, client=client, iss=signed.base, launch=launch, scope=scope)
     sign_in(page)
     page.locator("button[value=allow]").click()
     found = read(page)
     assert set(found["scope"].split()) == set(scope.split())
-    categories = [o["category"][0]["coding"][0]["code"] for o in found["observations"]]
-    assert categories
-    assert set(categories) == {"vital-signs"}
-    assert isinstance(found["conditions"], str), "no scope, no Conditions"
+    allowed, other = recorded("Observation", "bn-006", "vital-signs"), recorded("Observation", "bn-006", "laboratory")
+    assert other
+    assert ids(found["observations"]) == allowed
+    assert {status(page, f"Observation/{id}") for id in allowed} == {200}
+    assert {status(page, f"Observation/{id}") for id in other} == {404}
+    assert ids(page.evaluate(LIST, "Observation?patient=bn-006&category=laboratory")) == set()
+    assert ids(page.evaluate(LIST, "Patient?_id=bn-006&_revinclude=Observation:patient&_count=200")) == allowed | {"bn-006"}
+    assert status(page, "Condition?patient=bn-006") == 403
