@@ -44,7 +44,7 @@ def smart_fetch() -> Path:
     return _made("python", ["smart-fetch.txt"], sys.executable, "-c", _ENVIRONMENT)
 
 
-# Made where it stays: an environment knows its own place. The folder it is called in is a draft that is moved.
+# Into a plain folder: a virtual environment knows its own place, and the draft this runs in is moved.
 _ENVIRONMENT = """
 import subprocess, sys
 install = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
