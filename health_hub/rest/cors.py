@@ -6,12 +6,13 @@ from health_hub.rest.respond import Headers, Response
 
 EXPOSED = (
     "ETag, Last-Modified, Location, Content-Location, Link, Content-Disposition, Content-Range, Accept-Patch, Allow, "
-    "Retry-After, WWW-Authenticate, X-Progress, X-Request-Id"
+    "Retry-After, WWW-Authenticate, DPoP-Nonce, X-Progress, X-Request-Id"
 )
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 ALLOWED = (
-    "Accept, Accept-Language, Authorization, Cache-Control, Content-Type, Idempotency-Key, If-Match, If-Modified-Since, If-None-Exist, "
-    "If-None-Match, If-Range, Origin, Prefer, Range, X-Medplum, X-Provenance, X-Request-Id, X-Requested-With, X-Security-Context"
+    "Accept, Accept-Language, Authorization, Cache-Control, Content-Type, DPoP, Idempotency-Key, If-Match, If-Modified-Since, "
+    "If-None-Exist, If-None-Match, If-Range, Origin, Prefer, Range, X-Medplum, X-Provenance, X-Request-Id, X-Requested-With, "
+    "X-Security-Context"
 )
 
 
