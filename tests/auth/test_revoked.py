@@ -53,8 +53,10 @@ async def test_a_worker_that_starts_knows_what_was_revoked_before(store: Store) 
 async def test_a_client_or_account_goes_on_with_what_is_given_after(store: Store) -> None:
     revoked = Revoked(store.records, 300)
     await revoked.add("account/acc", "client/app")
-    assert revoked.covers(claims(int(time.time())))
-    assert not revoked.covers(claims(int(time.time()) + 1))
+    record = await store.records.get("revoked", "account/acc")
+    assert record
+    assert revoked.covers(claims(record.data["at"]))
+    assert not revoked.covers(claims(record.data["at"] + 1))
 
 
 async def test_what_has_ended_is_forgotten(store: Store) -> None:
