@@ -175,7 +175,8 @@ class FhirApp:
         headers: Headers = []
         origin = request.headers.get(b"origin")
         if origin is not None and self._settings.cors_origins:
-            headers += cors.headers(origin, self._settings.cors_origins)
+            # SMART App Launch, CORS support: discovery is for every origin.
+            headers += cors.headers(origin, ("*",) if request.segments in OPEN else self._settings.cors_origins)
         number = request.headers.get(b"x-request-id")
         if number is not None and _REQUEST_ID(number):
             headers.append((b"x-request-id", number))
