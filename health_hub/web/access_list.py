@@ -7,11 +7,14 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
+from health_hub.access.balp import INTERACTIONS
 from health_hub.access.connect import Seen
 from health_hub.web import times, type_words
 from health_hub.web.site import Site, Visit
 from health_hub.web.texts import TEXTS, text
 
+# With these and no type named, it was the Patient itself.
+_ONE = frozenset(("read", "vread", "create", "update", "patch", "delete", "history-instance"))
 _WRITES, _DELETES = frozenset(("create", "update", "patch", "transaction", "batch")), frozenset(("delete",))
 
 
@@ -47,7 +50,9 @@ def router(site: Site) -> APIRouter:
         older = ""
         if person is not None:
             page = await authority.access_list(signed.account, person.id, visit.query("after", 2000) or None)
-            rows = [_row(site, visit, seen, signed.account.name) for seen in page.accesses]
+            # Signing in and letting applications in is in the trail too; it is no reading of the record.
+            accesses = [seen for seen in page.accesses if seen.interaction in INTERACTIONS or seen.emergency]
+            rows = [_row(site, visit, seen, signed.account.name) for seen in accesses]
             if page.after:
                 older = f"/record/access?patient={quote(person.id)}&after={quote(page.after)}"
         days = [(day, list(group)) for day, group in groupby(rows, key=lambda r: r.day)]
@@ -70,7 +75,7 @@ def _row(site: Site, visit: Visit, seen: Seen, own_name: str) -> Row:
         own=bool(own_name) and seen.who == own_name,
         facility=seen.facility_name or seen.facility,
         action=text(f"access.action.{kind}", lang),
-        what=", ".join(type_words.type_word(w, lang) for w in seen.what),
+        what=", ".join(type_words.type_word(w, lang) for w in seen.what or (("Patient",) if seen.interaction in _ONE else ())),
         why=text(f"why.{seen.why}" if known else "why.none", lang) if not seen.emergency else text("why.ETREAT", lang),
         note=seen.why if seen.emergency and not known else "",
         emergency=seen.emergency,

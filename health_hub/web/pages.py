@@ -39,7 +39,8 @@ log = logging.getLogger(__name__)
 
 def pages(ready: Callable[[], Awaitable[None]], authority: Authority | None = None) -> Any:
     """An ASGI application. `ready` raises unless the database answers; authority None: the hub runs without access control."""
-    web = FastAPI(title="Health Hub", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    # A path with a slash too many is no page: the redirect that Starlette would make is built from the Host header and without our guards.
+    web = FastAPI(title="Health Hub", version=__version__, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     site = Site(authority)
     _refusals(web, site)
     web.router.routes.append(site.static.route())

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -264,6 +264,9 @@ def source(uri: str) -> tuple[str, ...]:
 
 @pass_context
 def _text(context: Context, key: str, /, **values: Any) -> str:
+    """Markup among the values stays markup; all else is escaped, here or by the template."""
+    if any(isinstance(v, Markup) for v in values.values()):
+        return escape(text(key, context["lang"])).format(**values)
     return text(key, context["lang"], **values)
 
 

@@ -146,6 +146,7 @@ class Tab:
         width, wide, lang, heads = self.page.evaluate(_MEASURE)
         assert width <= WIDTH, f"{path} ({self.lang}) is {width} px wide: {wide}"
         assert lang == self.lang, path
+        assert "</" not in self.page.inner_text("body"), f"{path} shows markup"
         assert heads == 1, f"{path} has {heads} headings of the first order"
         assert not self.complaints, self.complaints
 
