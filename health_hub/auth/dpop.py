@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 from health_hub.auth import jose
 from health_hub.auth.model import AuthError
-from health_hub.store.records import Conflict, Put
 
 if TYPE_CHECKING:
     from health_hub.auth.authority import Authority
@@ -43,10 +42,8 @@ async def check(authority: "Authority", proof: str, method: str, url: str, *, ac
         raise AuthError("use_dpop_nonce", why, status, (("DPoP-Nonce", authority.nonces.new()),))
     id = hashlib.sha256(f"{thumbprint} {jti}".encode()).hexdigest()
     ends = (int(time.time()) + OLD + EARLY + 1) * 1000
-    try:
-        await authority.store.records.change([Put("dpop", id, {}, version=0, expires=ends)])
-    except Conflict:
-        raise AuthError("invalid_dpop_proof", "the proof was sent before", status) from None
+    if not await authority.proofs.first(id, ends):
+        raise AuthError("invalid_dpop_proof", "the proof was sent before", status)
     return thumbprint
 
 
