@@ -142,7 +142,7 @@ async def finish(
         await _take(authority, pending)
         raise _returned(authority, pending.request, "access_denied", "the person may not see this patient")
     whole = givable(pending.request.scope, account, chosen, encounter)
-    given = whole if scope is None else scopes.narrow(scope, whole)
+    given = whole if scope is None else scope and scopes.narrow(scope, whole)
     if not given:
         await _take(authority, pending)
         raise _returned(authority, pending.request, "access_denied", "nothing is left of the scope")

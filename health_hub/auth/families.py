@@ -20,7 +20,7 @@ from health_hub.auth.introspection import Family
 from health_hub.auth.model import AuthError, Client, Granted, Session
 from health_hub.auth.revoked import Revoked
 from health_hub.settings import Settings
-from health_hub.store.records import Conflict, Put, Record, Take
+from health_hub.store.records import Conflict, Put, Record, Records, Take
 from health_hub.store.store import Store
 
 TOKEN_MAX = 300  # characters; a longer one is none of ours
@@ -98,9 +98,6 @@ class Families:
         """What lives only as long as the browser's session (auth/sessions.py `ended`)."""
         await self._end_found(f"session/{session.id}")
 
-    async def end_account(self, account: str) -> None:
-        await self._end_found(f"account/{account}")
-
     async def end_client(self, client: str) -> None:
         await self._end_found(f"client/{client}")
 
@@ -156,3 +153,10 @@ def _hash(token: str) -> str:
 
 def _refused() -> AuthError:
     return AuthError("invalid_grant", "the refresh token is not good (any more)")
+
+
+async def end_grants(records: Records, revoked: Revoked, account: str) -> None:
+    """What applications hold of an account ends, offline access too: after a new password, or when the account is closed."""
+    while found := await records.find("grant", f"account/{account}"):
+        await records.change([Take("grant", r.id) for r in found])
+        await revoked.add(*(f"session/{r.id}" for r in found))

@@ -15,12 +15,14 @@ from health_hub.auth.accounts import Accounts, fold
 from health_hub.auth.agent import browser_name
 from health_hub.auth.audit import Audit, AuthEvent
 from health_hub.auth.cookies import digest
+from health_hub.auth.families import end_grants
 from health_hub.auth.ids import possible
 from health_hub.auth.lockout import Lockout, Wait
 from health_hub.auth.model import ROLES, Account, Session
 from health_hub.auth.passkeys import PasskeyError, Passkeys
 from health_hub.auth.passwords import Busy, Passwords
 from health_hub.auth.recovery import Recovery
+from health_hub.auth.revoked import Revoked
 from health_hub.auth.sessions import Sessions
 from health_hub.auth.totp import Enrolment, Totp
 from health_hub.settings import SettingError, Settings
@@ -220,13 +222,15 @@ class SignIn:
         await self._password(account, account.login, password, caller)
 
     async def set_password(self, account: Account, password: str, *, but: str | None = None) -> None:
-        """A password the policy has passed. Sessions end, all `but` one id, and browsers that signed in are strangers again."""
+        """A password the policy has passed. Sessions end, all `but` one id, what applications hold ends, offline access too, and
+        browsers that signed in are strangers again."""
         try:
             await self.passwords.set(account, password)
         except Busy:
             raise Refused("busy") from None
         await self.lockout.distrust(account.id)
         await self.hub.sessions.end_all(account.id, but=but)
+        await end_grants(self._records, Revoked(self._records, self.hub.settings.access_token_seconds), account.id)
 
     async def confirm_totp(self, account: Account, code: str) -> None:
         """The first code of a new secret. Raises Refused."""

@@ -184,10 +184,13 @@ async def _account(store: "Store", args: argparse.Namespace) -> Account:
 
 
 async def _revoke(store: "Store", account: Account) -> None:
-    """Access tokens given to it until now are refused by every running worker."""
+    """Access tokens given to it until now are refused by every running worker, and refresh tokens are good no more."""
+    from health_hub.auth.families import end_grants
     from health_hub.auth.revoked import Revoked
 
-    await Revoked(store.records, REVOKED_SECONDS).add(f"account/{account.id}")
+    revoked = Revoked(store.records, REVOKED_SECONDS)
+    await end_grants(store.records, revoked, account.id)
+    await revoked.add(f"account/{account.id}")
 
 
 async def _new_password(account: Account, args: argparse.Namespace) -> tuple[str, dict[str, str]]:

@@ -13,6 +13,7 @@ import pytest
 from health_hub.auth import consents, jose
 from health_hub.auth.id_tokens import at_hash
 from health_hub.auth.model import Client
+from health_hub.auth.signin import SignIn
 from health_hub.store.records import Put
 from health_hub.store.store import Store
 from tests.auth.door import ISSUER
@@ -394,3 +395,12 @@ async def test_a_device_is_answered_what_the_person_approved(f: Flow) -> None:
     assert (said["patient"], said["scope"]) == ("bn-001", "patient/*.rs offline_access")
     assert (await f.refresh(client, said["refresh_token"])).status_code == 200
     assert (await f.token(client, form)).json()["error"] == "invalid_grant"
+
+
+async def test_a_new_password_ends_offline_access_too(f: Flow) -> None:
+    client, _ = await f.app()
+    account = await f.person()
+    said = await f.tokens(client, await f.session(account), scope=OFFLINE)
+    assert await f.alive(said["access_token"])
+    await SignIn(f.authority).set_password(account, "đò-sông-Hậu-lúc-nửa-đêm-7")
+    assert (await f.refresh(client, said["refresh_token"])).json()["error"] == "invalid_grant"

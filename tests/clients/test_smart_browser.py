@@ -1,4 +1,4 @@
-"""npm fhirclient, the SMART JavaScript library, in a real browser: standalone and EHR launch, and a scope with a restriction."""
+"""Both fhirclient libraries of SMART with a real browser: npm's standalone and EHR launch and a restricted scope, PyPI's launch."""
 
 import json
 import threading
@@ -9,6 +9,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from fhirclient.client import FHIRClient
+from fhirclient.models.condition import Condition
+from fhirclient.models.observation import Observation
+from fhirclient.server import FHIRPermissionDeniedException
 from playwright.sync_api import Page, sync_playwright
 
 from health_hub.demo.accounts import password
@@ -75,7 +79,8 @@ def page() -> Iterator[Page]:
 
 def app(signed: Signed, origin: str) -> str:
     said = signed.command("client", "add", "Ứng dụng SMART", "--grant", "authorization_code", "--auth-method", "none", "--public",
-                          "--redirect-uri", f"{origin}/index.html", "--launch-uri", f"{origin}/launch.html", "--json",
+                          "--redirect-uri", f"{origin}/index.html", "--redirect-uri", f"{origin}/back",
+                          "--launch-uri", f"{origin}/launch.html", "--json",
                           "--scope", "openid fhirUser launch launch/patient patient/*.rs user/*.rs")  # fmt: skip
     return str(json.loads(said)["client_id"])
 
@@ -144,3 +149,24 @@ def test_a_restricted_scope_gets_exactly_what_it_allows(signed: Signed, origin: 
     assert categories
     assert set(categories) == {"vital-signs"}
     assert isinstance(found["conditions"], str), "no scope, no Conditions"
+
+
+def test_pypi_fhirclient_gets_what_its_scopes_allow(signed: Signed, origin: str, page: Page) -> None:
+    client = app(signed, origin)
+    launch = json.loads(signed.command("launch", "--client", client, "--user", DOCTOR, "--patient", "bn-006", "--json"))["launch"]
+    smart = FHIRClient({"app_id": client, "api_base": signed.base, "redirect_uri": f"{origin}/back", "launch_token": launch,
+                        "scope": "launch patient/Patient.r patient/Observation.rs"})  # fmt: skip
+    assert not smart.prepare(), "not signed in yet"
+    page.goto(smart.authorize_url)
+    sign_in(page)
+    page.locator("button[value=allow]").click()
+    page.wait_for_url("**/back?*")
+    smart.handle_callback(page.url)
+    assert smart.ready
+    assert smart.patient.id == "bn-006"
+    found = list(Observation.where({"patient": "bn-006"}).perform_resources_iter(smart.server))
+    assert found
+    assert {o.subject.reference for o in found} == {"Patient/bn-006"}
+    with pytest.raises(FHIRPermissionDeniedException):
+        list(Condition.where({}).perform_resources_iter(smart.server))
+    smart.server.session.close()
