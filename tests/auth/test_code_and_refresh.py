@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 
 from health_hub.auth import consents, jose
@@ -274,6 +275,42 @@ async def test_a_refresh_token_is_its_clients_alone(f: Flow) -> None:
     said = await f.tokens(client, await f.session(await f.person()), scope=OFFLINE)
     assert (await f.refresh(other, said["refresh_token"])).json()["error"] == "invalid_grant"
     assert (await f.refresh(client, said["refresh_token"])).status_code == 200
+
+
+async def unnamed(f: Flow, refresh_token: str, **headers: str) -> httpx.Response:
+    """A refresh as SMART App Launch has public applications send it."""
+    async with f.door.from_() as http:
+        return await http.post("/auth/token", data={"grant_type": "refresh_token", "refresh_token": refresh_token}, headers=headers)
+
+
+async def test_a_public_application_refreshes_without_its_client_id(f: Flow) -> None:
+    client, _ = await f.app()
+    first = await f.tokens(client, await f.session(await f.person()), scope=OFFLINE)
+    response = await unnamed(f, first["refresh_token"])
+    assert response.status_code == 200, response.text
+    second = response.json()
+    assert f.authority.tokens.verify(second["access_token"]).client == client.id
+    again = await unnamed(f, first["refresh_token"])
+    assert (again.status_code, again.json()["error"]) == (400, "invalid_grant")
+    assert not await f.alive(second["access_token"]), "used twice, with or without the id"
+
+
+async def test_a_confidential_client_does_not_refresh_without_its_secret(f: Flow) -> None:
+    client, secret = await f.app(token_endpoint_auth_method="client_secret_basic")
+    first = await f.tokens(client, await f.session(await f.person()), secret=secret, scope=OFFLINE)
+    other, _ = await f.app()
+    wrong = base64.b64encode(f"{client.id}:wrong".encode()).decode()
+    stranger = base64.b64encode(f"{other.id}:".encode()).decode()
+    for headers in ({}, {"authorization": f"Basic {wrong}"}, {"authorization": f"Basic {stranger}"}, {"authorization": "Bearer x"}):
+        response = await unnamed(f, first["refresh_token"], **headers)
+        assert (response.status_code, response.json()["error"]) == (401, "invalid_client"), headers
+    assert (await f.refresh(client, first["refresh_token"], secret=secret)).status_code == 200, "nobody's attempt ended it"
+
+
+@pytest.mark.parametrize("token", ["made-up", "a.b.c", "", "x" * 4000])
+async def test_a_refresh_token_of_nobody_names_nobody(f: Flow, token: str) -> None:
+    response = await unnamed(f, token)
+    assert (response.status_code, response.json()["error"]) == (401, "invalid_client")
 
 
 async def test_online_access_ends_with_the_session_and_offline_access_does_not(f: Flow) -> None:

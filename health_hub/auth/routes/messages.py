@@ -97,9 +97,15 @@ def too_often(seconds: int) -> AuthError:
     return AuthError("temporarily_unavailable", "too many requests", 429, (("Retry-After", str(seconds)),))
 
 
-async def authenticated(authority: Authority, request: Request, path: str) -> tuple[Client, dict[str, str]]:
-    """The client of a request and the form it sent, authenticated as at the token endpoint; a public one by its id. Raises AuthError."""
-    given = await form(request)
+async def authenticated(
+    authority: Authority, request: Request, path: str, given: dict[str, str] | None = None
+) -> tuple[Client, dict[str, str]]:
+    """The client of a request and the form it sent, authenticated as at the token endpoint; a public one by its id. Raises AuthError.
+
+    given: the form where it was read before.
+    """
+    if given is None:
+        given = await form(request)
     # RFC 9126 2: the issuer, the token endpoint and the endpoint itself are all this server.
     audiences = [authority.issuer, f"{authority.issuer}/auth/token", f"{authority.issuer}{path}"]
     return await authority.clients.authenticate(request.headers.get("authorization"), given, audiences=audiences), given
