@@ -78,6 +78,7 @@ class Settings:
     online_token_seconds: int = _setting(12 * 3_600, "seconds without use after which access of an application in use (online_access) ends")
     grant_seconds: int = _setting(365 * 86_400, "seconds after which a person must let an application in again, used or not")
     trusted_hosts: tuple[str, ...] = _setting((), "HOST:PORT that may be fetched from although they are loopback or private")
+    dpop_nonce: bool = _setting(False, "DPoP proofs must repeat a nonce of ours (RFC 9449 8), so that none is made in advance")
     session_seconds: int = _setting(43_200, "seconds after which a person signs in again, whatever they do")
     session_idle_seconds: int = _setting(3_600, "seconds without a request after which a session ends")
     second_factor_roles: tuple[str, ...] = _setting(

@@ -15,7 +15,9 @@ from health_hub.auth.families import Families
 from health_hub.auth.fetch import Fetch, JwkSets
 from health_hub.auth.keys import Keys
 from health_hub.auth.model import Account, Client
+from health_hub.auth.nonces import Nonces
 from health_hub.auth.revoked import Revoked
+from health_hub.auth.seen import Seen
 from health_hub.auth.sessions import Sessions
 from health_hub.auth.tokens import Tokens
 from health_hub.settings import SettingError, Settings
@@ -86,7 +88,10 @@ class Authority:
         self.issuer = issuer_of(settings)
         self.audience = f"{self.issuer}/fhir"
         keep = max(settings.access_token_seconds, settings.id_token_seconds)
-        self.keys = Keys(store.records, settings.key.encode() or store.secret, keep)
+        secret = settings.key.encode() or store.secret
+        self.keys = Keys(store.records, secret, keep)
+        self.nonces = Nonces(secret)
+        self.proofs = Seen(store.records, "dpop")
         self.revoked = Revoked(store.records, settings.access_token_seconds)
         self.tokens = Tokens(self.issuer, self.audience, self.keys, settings.access_token_seconds, self.revoked.covers)
         self.fetch = Fetch(settings.trusted_hosts)

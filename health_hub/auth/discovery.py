@@ -22,6 +22,7 @@ CAPABILITIES = (
     "sso-openid-connect", "context-banner", "context-style", "context-ehr-patient", "context-ehr-encounter", "context-standalone-patient",
     "permission-offline", "permission-online", "permission-patient", "permission-user", "permission-v1", "permission-v2",
 )  # fmt: skip
+CLAIMS = ("iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "at_hash", "sid", "amr", "name", "locale", "fhirUser")
 _SMART = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 
 
@@ -81,7 +82,7 @@ def openid(authority: "Authority") -> dict[str, Any]:
         "end_session_endpoint": f"{authority.issuer}/auth/logout",
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256", "ES256"],
-        "claims_supported": ["iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "at_hash", "sid", "amr", "name", "fhirUser"],
+        "claims_supported": list(CLAIMS),
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
         "claims_parameter_supported": False,
         "request_parameter_supported": False,

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from health_hub.access.gate import Gate
-from health_hub.auth import discovery
+from health_hub.auth import discovery, dpop
 from health_hub.auth.model import AuthError
 from health_hub.fhir import index
 from health_hub.fhir.json import dumps
@@ -33,6 +33,7 @@ Send = Callable[[Any], Awaitable[None]]
 
 _HOST = re.compile(rb"[A-Za-z0-9._:\[\]-]{1,255}\Z").match
 _BODIES = frozenset(("POST", "PUT", "PATCH"))
+_PROOFS = " ".join(dpop.ALGORITHMS)
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}\Z").match
 
 log = logging.getLogger(__name__)
@@ -174,7 +175,8 @@ class FhirApp:
         headers: Headers = []
         origin = request.headers.get(b"origin")
         if origin is not None and self._settings.cors_origins:
-            headers += cors.headers(origin, self._settings.cors_origins)
+            # SMART App Launch, CORS support: discovery is for every origin.
+            headers += cors.headers(origin, ("*",) if request.segments in OPEN else self._settings.cors_origins)
         number = request.headers.get(b"x-request-id")
         if number is not None and _REQUEST_ID(number):
             headers.append((b"x-request-id", number))
@@ -184,7 +186,9 @@ class FhirApp:
 def _unauthorized(error: AuthError) -> FhirError:
     """RFC 6750 3: no error code where no token was sent; RFC 9449 7.1 names the other scheme as well."""
     said = f', error="{error.error}", error_description="{error.description}"' if error.error else ""
-    challenges = f'Bearer realm="fhir"{said}, DPoP algs="ES256 RS256"{said}'
+    # Only who sent a proof can do something about a nonce.
+    bearer = "" if error.error == "use_dpop_nonce" else f'Bearer realm="fhir"{said}, '
+    challenges = f'{bearer}DPoP algs="{_PROOFS}"{said}'
     why = error.description or "an access token is needed"
     headers = [("WWW-Authenticate", challenges), *error.headers]
     return FhirError(error.status, Issue("login" if not error.error else "security", why), headers)

@@ -6,7 +6,7 @@ from health_hub.rest.respond import Headers, Response
 
 EXPOSED = (
     "ETag, Last-Modified, Location, Content-Location, Link, Content-Disposition, Content-Range, Accept-Patch, Allow, "
-    "Retry-After, WWW-Authenticate, X-Progress, X-Request-Id"
+    "Retry-After, WWW-Authenticate, DPoP-Nonce, X-Progress, X-Request-Id"
 )
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 ALLOWED = (

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from health_hub.auth.routes.cors import CrossOrigin
+from health_hub.auth.routes.cors import PUBLIC, CrossOrigin
 from health_hub.store.store import Store
 from tests.auth.door import ISSUER
 from tests.auth.flow import Flow, flow
@@ -48,3 +48,13 @@ async def test_pages_and_what_only_servers_ask_are_not_for_other_origins(f: Flow
         for path in ("/auth/authorize", "/auth/consent", "/auth/introspect", "/sign-in", "/auth/tokens", "/auth/token/"):
             for answer in (await http.options(path, headers=PREFLIGHT), await http.get(path, headers={"Origin": APP})):
                 assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_discovery_is_for_every_origin_where_browsers_are_served_at_all(f: Flow) -> None:
+    for path in sorted(PUBLIC):
+        async with browser(f, APP) as http:
+            for origin in (APP, "https://another.example"):
+                answer = await http.get(path, headers={"Origin": origin})
+                assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "*")
+        async with browser(f) as http:
+            assert "access-control-allow-origin" not in (await http.get(path, headers={"Origin": APP})).headers

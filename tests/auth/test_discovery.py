@@ -1,28 +1,36 @@
 """Discovery: three documents that agree, and nothing in them that is not there."""
 
+import asyncio
+import base64
+import hashlib
+import secrets
+import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
 from authlib.oidc.discovery import OpenIDProviderMetadata
+from joserfc.jwk import ECKey
 
 from health_hub.app import create
-from health_hub.auth import discovery
+from health_hub.auth import discovery, jose
 from health_hub.auth.authority import Authority
 from health_hub.settings import Settings
 from health_hub.store.store import Store
 
-BASE = "http://hub.test/fhir"
+ISSUER = "http://hub.test"
+BASE = f"{ISSUER}/fhir"
 
 
-@pytest.fixture
-async def http(store: Store) -> AsyncIterator[httpx.AsyncClient]:
-    app = create(Settings(base_url=BASE), store)
+@asynccontextmanager
+async def hub(store: Store, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """The whole application, living as long as it is asked."""
+    app = create(Settings(base_url=BASE, **settings), store)
     messages = [{"type": "lifespan.startup"}]
-    import asyncio
-
     ready, done = asyncio.Event(), asyncio.Event()
 
     async def receive() -> dict[str, str]:
@@ -36,10 +44,25 @@ async def http(store: Store) -> AsyncIterator[httpx.AsyncClient]:
 
     life = asyncio.create_task(app({"type": "lifespan"}, receive, send))  # type: ignore[arg-type]
     await ready.wait()
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://hub.test") as c:
+    try:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=ISSUER) as c:
+            yield c
+    finally:
+        done.set()
+        await life
+
+
+@pytest.fixture
+async def http(store: Store) -> AsyncIterator[httpx.AsyncClient]:
+    async with hub(store) as c:
         yield c
-    done.set()
-    await life
+
+
+def dpop_proof(key: ECKey, method: str, url: str, token: str | None = None) -> str:
+    said: dict[str, Any] = {"htm": method, "htu": url, "iat": int(time.time()), "jti": secrets.token_hex(8)}
+    if token is not None:
+        said["ath"] = base64.urlsafe_b64encode(hashlib.sha256(token.encode()).digest()).rstrip(b"=").decode()
+    return jose.sign({"alg": "ES256", "typ": "dpop+jwt", "jwk": key.as_dict(private=False)}, said, key)
 
 
 async def test_the_documents_agree(http: httpx.AsyncClient) -> None:
@@ -86,3 +109,42 @@ async def test_the_documents_are_valid_metadata(store: Store) -> None:
     authority = Authority(store, Settings(base_url="https://hub.example.vn/fhir"))
     AuthorizationServerMetadata(discovery.oauth(authority)).validate()
     OpenIDProviderMetadata(discovery.openid(authority)).validate()
+
+
+async def test_discovery_below_the_api_is_for_every_origin(store: Store) -> None:
+    async with hub(store, cors_origins=("https://app.example.vn",)) as http:
+        for path in ("/fhir/.well-known/smart-configuration", "/fhir/metadata", "/.well-known/openid-configuration", "/auth/jwks"):
+            answer = await http.get(path, headers={"Origin": "https://another.example"})
+            assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "*"), path
+        other = await http.get("/fhir/Patient", headers={"Origin": "https://another.example"})
+        assert (other.status_code, other.headers.get("access-control-allow-origin")) == (401, None)
+
+
+async def test_proofs_are_described_alike_everywhere(http: httpx.AsyncClient) -> None:
+    named = (await http.get("/.well-known/openid-configuration")).json()["dpop_signing_alg_values_supported"]
+    challenge = (await http.get("/fhir/Patient")).headers["www-authenticate"]
+    assert f'DPoP algs="{" ".join(named)}"' in challenge
+    allowed = (await http.options("/fhir/Patient", headers={"Origin": "https://app.example.vn"})).headers["access-control-allow-headers"]
+    assert "DPoP" in allowed.split(", ")
+
+
+async def test_a_proof_without_the_nonce_is_told_which(store: Store) -> None:
+    """RFC 9449 9: the challenge, and the nonce to try again with, from the API as from the token endpoint."""
+    async with hub(store, dpop_nonce=True) as http:
+        key = ECKey.generate_key("P-256")
+        token = {"grant_type": "client_credentials"}
+        client = await http.post("/auth/token", data=token, headers={"DPoP": dpop_proof(key, "POST", f"{ISSUER}/auth/token")})
+        assert client.status_code == 401, "who the client is comes first"
+        authority = Authority(store, Settings(base_url=BASE))
+        await authority.start()
+        bound, _ = authority.tokens.issue(subject="x", client="x", role="system", scope="system/*.rs", thumbprint=key.thumbprint())
+        await authority.stop()
+        answer = await http.get(
+            "/fhir/Patient", headers={"Authorization": f"DPoP {bound}", "DPoP": dpop_proof(key, "GET", f"{BASE}/Patient", bound)}
+        )
+        challenge = answer.headers["www-authenticate"]
+        assert answer.status_code == 401
+        assert challenge.startswith("DPoP ")
+        assert 'error="use_dpop_nonce"' in challenge
+        assert "Bearer" not in challenge
+        assert authority.nonces.good(answer.headers["dpop-nonce"])

@@ -12,6 +12,7 @@ from joserfc.jwk import ECKey, OctKey
 from health_hub.auth import dpop
 from health_hub.auth.authority import Authority
 from health_hub.auth.model import AuthError
+from health_hub.auth.nonces import SECONDS, Nonces
 from health_hub.settings import Settings
 from health_hub.store.store import Store
 
@@ -122,3 +123,42 @@ async def test_a_proof_is_for_the_token_it_comes_with(authority: Authority) -> N
         with pytest.raises(AuthError) as refused:
             await dpop.check(authority, proof(ath=given), "GET", URL, access_token="token")
         assert refused.value.status == 401
+
+
+async def test_a_nonce_that_is_asked_for_is_ours_and_new(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    strict = Authority(store, Settings(base_url="https://hub.example.vn/fhir", dpop_nonce=True))
+    now = time.time()
+    monkeypatch.setattr("health_hub.auth.nonces.time.time", lambda: now - SECONDS - 5)
+    old = strict.nonces.new()
+    monkeypatch.undo()
+    foreign = Nonces(b"another secret of another hub, long").new()
+    for given in (None, "", "guess", 5, old, foreign, foreign[:11] + old[11:], "\u1ea1" * 32, strict.nonces.new() + "A"):
+        for token, status in ((None, 400), ("token", 401)):
+            more = {} if token is None else {"ath": ath(token)}
+            with pytest.raises(AuthError) as refused:
+                await dpop.check(strict, proof(nonce=given, **more), "GET", URL, access_token=token)
+            assert (refused.value.error, refused.value.status) == ("use_dpop_nonce", status)
+            fresh = dict(refused.value.headers)["DPoP-Nonce"]
+            assert await dpop.check(strict, proof(nonce=fresh, **more), "GET", URL, access_token=token) == KEY.thumbprint()
+
+
+async def test_a_nonce_of_one_worker_is_good_at_the_others(store: Store) -> None:
+    one, other = (Authority(store, Settings(base_url="https://hub.example.vn/fhir", dpop_nonce=True)) for _ in range(2))
+    assert await dpop.check(other, proof(nonce=one.nonces.new()), "GET", URL)
+
+
+async def test_a_nonce_that_nobody_asked_for_must_be_ours_too(authority: Authority) -> None:
+    assert await dpop.check(authority, proof(nonce=authority.nonces.new()), "GET", URL)
+    with pytest.raises(AuthError, match="use_dpop_nonce"):
+        await dpop.check(authority, proof(nonce="of another server"), "GET", URL)
+
+
+async def test_a_proof_refused_for_its_nonce_is_not_spent(store: Store) -> None:
+    """The client tries again with the same jti and the nonce it was given (RFC 9449 8)."""
+    strict = Authority(store, Settings(base_url="https://hub.example.vn/fhir", dpop_nonce=True))
+    with pytest.raises(AuthError) as refused:
+        await dpop.check(strict, proof(jti="same"), "GET", URL)
+    nonce = dict(refused.value.headers)["DPoP-Nonce"]
+    assert await dpop.check(strict, proof(jti="same", nonce=nonce), "GET", URL)
+    with pytest.raises(AuthError, match="sent before"):
+        await dpop.check(strict, proof(jti="same", nonce=strict.nonces.new()), "GET", URL)

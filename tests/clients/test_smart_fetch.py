@@ -47,6 +47,16 @@ def _patients() -> set[str]:
     return {r["id"] for r in demo.records() if r["resourceType"] == "Patient"}
 
 
+def about(type: str, patients: tuple[str, ...], category: str | None = None) -> set[str]:
+    """Ids of the demo records of a type about these patients; category: of those that have one."""
+    subjects = {f"Patient/{id}" for id in patients}
+    return {
+        r["id"] for r in demo.records()
+        if r["resourceType"] == type and r.get("subject", {}).get("reference") in subjects
+        and (category is None or category in [c["code"] for concept in r["category"] for c in concept["coding"]])
+    }  # fmt: skip
+
+
 def fetched(folder: Path) -> dict[str, set[str]]:
     out: dict[str, set[str]] = {}
     for file in folder.rglob("*.ndjson"):
@@ -69,6 +79,22 @@ def test_smart_fetch_gets_what_it_may(signed: Signed, smart_fetch: Run, tmp_path
     visits, diseases = (set().union(*(recorded(type, p) for p in own)) for type in ("Encounter", "Condition"))
     assert diseases, "there are Conditions, and no scope for them"
     assert found == {"Patient": set(own), "Encounter": visits}
+
+
+def test_smart_fetch_gets_no_type_it_has_no_scope_for(signed: Signed, smart_fetch: Run, tmp_path: Path) -> None:
+    """It asks for three types and has scopes for two, one of them narrowed."""
+    private, public = key_sets(tmp_path, "ES384")
+    id = client(signed, public, "system/Patient.rs system/Condition.rs?category=problem-list-item")
+    own = MANAGED[FACILITY]
+    listed = about("Condition", own, "problem-list-item")
+    assert about("Encounter", own), "something that it must not get"
+    assert listed < about("Condition", own), "and some of another category"
+    where = ("--fhir-url", signed.base, "--smart-client-id", id, "--smart-key", str(private), "--id-list", ",".join(own))
+    smart_fetch("crawl", *where, "--type", "Patient,Encounter,Condition", "--no-compression", str(tmp_path / "out"))
+    found = fetched(tmp_path / "out")
+    assert found["Patient"] == set(own)
+    assert found["Condition"] == listed
+    assert found.keys() <= {"Patient", "Condition", "OperationOutcome"}
 
 
 def test_another_key_gets_nothing(signed: Signed, smart_fetch: Run, tmp_path: Path) -> None:

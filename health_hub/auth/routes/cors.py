@@ -8,10 +8,13 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
-OPEN = frozenset((
-    "/auth/token", "/auth/userinfo", "/auth/jwks", "/auth/revoke", "/auth/par", "/auth/device_authorization", "/auth/register",
-    "/.well-known/smart-configuration", "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server",
+# What an application reads before anyone knows it: for every origin, where browsers are served at all (SMART App Launch, CORS support).
+PUBLIC = frozenset((
+    "/auth/jwks", "/.well-known/smart-configuration", "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server",
 ))  # fmt: skip
+OPEN = PUBLIC | {
+    "/auth/token", "/auth/userinfo", "/auth/revoke", "/auth/par", "/auth/device_authorization", "/auth/register",
+}  # fmt: skip
 _PREFLIGHT = (
     (b"access-control-allow-methods", b"GET, POST, PUT, DELETE"),
     (b"access-control-allow-headers", b"Authorization, Content-Type, DPoP"),
@@ -32,7 +35,7 @@ class CrossOrigin:
             return
         given = dict(scope["headers"])
         origin = given.get(b"origin", b"")
-        allowed = self._allowed(origin)
+        allowed = self._allowed(scope["path"], origin)
         if scope["method"] == "OPTIONS" and b"access-control-request-method" in given:
             headers = [*allowed, *_PREFLIGHT]
             await send({"type": "http.response.start", "status": 204, "headers": headers})
@@ -46,10 +49,10 @@ class CrossOrigin:
 
         await self._app(scope, receive, said)
 
-    def _allowed(self, origin: bytes) -> list[tuple[bytes, bytes]]:
+    def _allowed(self, path: str, origin: bytes) -> list[tuple[bytes, bytes]]:
         if not origin:
             return []
-        if "*" in self._origins:
+        if "*" in self._origins or (self._origins and path in PUBLIC):
             return [(b"access-control-allow-origin", b"*")]
         vary = [(b"vary", b"Origin")]
         return [(b"access-control-allow-origin", origin), *vary] if origin.decode("latin-1") in self._origins else vary

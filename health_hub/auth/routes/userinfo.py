@@ -37,7 +37,7 @@ def router(authority: Authority) -> APIRouter:
         except AuthError as e:
             name = "DPoP" if kind == "dpop" else "Bearer"
             said = (("WWW-Authenticate", f'{name} realm="userinfo", error="{e.error}"'),)
-            raise AuthError(e.error, e.description, e.status if e.status in (401, 403) else 401, said) from None
+            raise AuthError(e.error, e.description, e.status if e.status in (401, 403) else 401, said + e.headers) from None
         return answer(about(authority, account, claims.scope))
 
     routes.add_api_route(PATH, answering(userinfo), methods=["GET", "POST"])
