@@ -18,14 +18,15 @@ from health_hub.store.store import Store
 NOTE = 10, 1000  # characters of the reason in words
 # Numbers that stand for a person everywhere; one that a facility gives does not.
 EXACT = ("cccd", "bhyt", "bhxh")
-WINDOW, MOST = 3600, 20  # seconds, and how many records one account may open within them
+WINDOW, MOST = 3600, 20  # seconds, and how many persons one account may open within them
+SAME = 10  # Patients of one number: each facility that registered the person has its own
 
 
 @dataclass(frozen=True, slots=True)
 class Granted:
     """`until`: ms since 1970 UTC."""
 
-    patient: Stored
+    patients: list[Stored]
     until: int
 
 
@@ -35,23 +36,27 @@ def may(access: Access) -> None:
         raise FhirError(403, Issue("forbidden", "emergency access is for practitioners and nurses acting for a facility"))
 
 
-async def by_id(store: Store, id: str) -> Stored | None:
+async def by_id(store: Store, id: str) -> list[Stored]:
+    """One or none."""
     found = await store.view().read("Patient", id)
-    return None if found is None or found.deleted else found
+    return [] if found is None or found.deleted else [found]
 
 
-async def by_identifier(store: Store, identifier: dict[str, Any]) -> Stored | None:
-    """The one Patient with exactly this CCCD, BHYT or BHXH number; it does not open search."""
+async def by_identifier(store: Store, identifier: dict[str, Any]) -> list[Stored]:
+    """Every Patient with exactly this CCCD, BHYT or BHXH number, for it is one person's; it does not open search.
+
+    None where more have it than facilities could have registered the person: then it is no person's number.
+    """
     system, value = identifier.get("system"), identifier.get("value")
     if not isinstance(system, str) or not isinstance(value, str) or not 5 < len(value) < 30 or system.rpartition("/")[2] not in EXACT:
         raise bad_request("identifier is a whole CCCD, BHYT or BHXH number with its system", "value", "Parameters.parameter")
-    query = Query(("Patient",), (Test(search_params("Patient")["identifier"], None, (TokenValue(system, value),)),), count=2)
-    ids = (await store.view().find([query], 2))[0]
-    return await by_id(store, ids[0]) if len(ids) == 1 else None
+    query = Query(("Patient",), (Test(search_params("Patient")["identifier"], None, (TokenValue(system, value),)),), count=SAME + 1)
+    ids = (await store.view().find([query], SAME + 1))[0]
+    return [] if len(ids) > SAME else [patient for id in ids for patient in await by_id(store, id)]
 
 
-async def grant(store: Store, access: Access, patient: Stored | None, reason: str, note: str, hours: float, name: str) -> Granted:
-    """FhirError 404 when the Patient is not known, 429 when an account opens too many. name: what was asked for, for the trail."""
+async def grant(store: Store, access: Access, patients: list[Stored], reason: str, note: str, hours: float, name: str) -> Granted:
+    """FhirError 404 when the person is not known, 429 when an account opens too many. name: what was asked for, for the trail."""
     may(access)
     if reason not in EMERGENCY:
         raise bad_request(f"reason is one of {', '.join(sorted(EMERGENCY))} of v3-ActReason", "value", "Parameters.parameter")
@@ -60,18 +65,18 @@ async def grant(store: Store, access: Access, patient: Stored | None, reason: st
         raise bad_request(f"note says in {NOTE[0]} to {NOTE[1]} characters why the record is needed", "value", "Parameters.parameter")
     who = access.who
     await _within_bounds(store, who.claims.subject)
-    if patient is None:
+    if not patients:
         raise FhirError(404, Issue("not-found", f"{name[:100]} is not known"))
     now = time.time_ns() // 1_000_000
     until = now + int(hours * 3_600_000)
-    access.shown = [patient]
+    access.shown = list(patients)
     said = entries.decode(access.entry("emergency", "E", 200, name))
     said.purpose, said.note, said.first = reason, note, True
-    relation = Relation(who.account, keys.reference(patient.reference), now, until)
-    notice = Change("create", "Communication", None, _notice(store, access, patient, note, now, until), method="POST")
-    await store.commit([notice], relations=[relation], trail=[entries.encode(said)])
+    relations = [Relation(who.account, keys.reference(p.reference), now, until) for p in patients]
+    notices = [Change("create", "Communication", None, _notice(store, access, p, note, now, until), method="POST") for p in patients]
+    await store.commit(notices, relations=relations, trail=[entries.encode(said)])
     access.told = True
-    return Granted(patient, until)
+    return Granted(patients, until)
 
 
 async def _within_bounds(store: Store, account: str) -> None:

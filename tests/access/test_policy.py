@@ -190,6 +190,26 @@ async def test_emergency_access_opens_one_record_and_everybody_sees_it(hub: Hub)
     assert (await doctor("POST", "Patient/$emergency-access", number)).status_code == 400
 
 
+async def test_emergency_access_by_number_opens_what_every_facility_has_of_the_person(hub: Hub) -> None:
+    twice = (await hub.actor("his-a").get("Patient/an")).json()
+    number = {"system": "http://fhir.hl7.org.vn/core/sid/cccd", "value": "019190000003"}
+    again = {k: v for k, v in twice.items() if k not in ("id", "meta", "link")} | {"identifier": [number]}
+    made = await hub.actor("his-a")("POST", "Patient", again)
+    assert made.status_code == 201, made.text
+    asked = {"resourceType": "Parameters", "parameter": [
+        {"name": "identifier", "valueIdentifier": number},
+        {"name": "reason", "valueCode": "ETREAT"}, {"name": "note", "valueString": "bệnh nhân bất tỉnh tại trạm"}]}  # fmt: skip
+    answer = await hub.actor("dung")("POST", "Patient/$emergency-access", asked)
+    assert answer.status_code == 200, answer.text
+    opened = {p["valueReference"]["reference"] for p in answer.json()["parameter"] if p["name"] == "patient"}
+    assert opened == {"Patient/chi", f"Patient/{made.json()['id']}"}
+    for name in opened:
+        assert (await hub.actor("dung").get(name)).status_code == 200
+    events = [e["resource"] for e in (await hub.actor("auditor").get("AuditEvent?subtype=110127")).json()["entry"]]
+    assert opened <= {e["what"].get("reference", "").partition("/_history")[0] for event in events for e in event["entity"] if "what" in e}
+    assert (await hub.actor("chi").get("Communication")).json()["entry"], "each is told in their own record"
+
+
 async def test_every_access_is_in_the_trail_and_its_patient_reads_it(hub: Hub) -> None:
     await hub.actor("dung").get("Observation/o-an")
     await hub.actor("dung").get("Observation/o-chi")

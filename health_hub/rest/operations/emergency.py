@@ -1,4 +1,4 @@
-"""Patient/$emergency-access: opens one record for some hours, seen by the patient and the auditor (docs/security.md)."""
+"""Patient/$emergency-access: opens one person's record for some hours, seen by the patient and the auditor (docs/security.md)."""
 
 from health_hub.access import emergency
 from health_hub.access.gate import Access
@@ -19,20 +19,20 @@ _NAMES = frozenset(("reason", "note"))
 async def on_one(hub: Hub, request: Request) -> Response:
     """With `reason` and `note`."""
     given = await inputs(request, known=_NAMES)
-    patient = await emergency.by_id(hub.store, request.id) if read.is_id(request.id) else None
-    return await _grant(hub, request, given, patient, f"Patient/{request.id}")
+    patients = await emergency.by_id(hub.store, request.id) if read.is_id(request.id) else []
+    return await _grant(hub, request, given, patients, f"Patient/{request.id}")
 
 
 @operation("type", "Patient", "emergency-access", definition=_DEFINITION, reads=False)
 async def by_number(hub: Hub, request: Request) -> Response:
-    """With `identifier`, `reason` and `note`."""
+    """With `identifier`, `reason` and `note`; opens what each facility has of the person."""
     given = await inputs(request, known=_NAMES | {"identifier"})
     identifier = given.one("identifier")
     if not isinstance(identifier, dict):
         raise bad_request("parameter identifier (valueIdentifier) is missing", "required", "Parameters.parameter")
     _access(request)
-    patient = await emergency.by_identifier(hub.store, identifier)
-    return await _grant(hub, request, given, patient, "a Patient with this identifier")
+    patients = await emergency.by_identifier(hub.store, identifier)
+    return await _grant(hub, request, given, patients, "a Patient with this identifier")
 
 
 def _access(request: Request) -> Access:
@@ -42,18 +42,18 @@ def _access(request: Request) -> Access:
     return request.access
 
 
-async def _grant(hub: Hub, request: Request, given: Inputs, patient: Stored | None, name: str) -> Response:
+async def _grant(hub: Hub, request: Request, given: Inputs, patients: list[Stored], name: str) -> Response:
     access = _access(request)
     reason = given.one("reason")
     code = reason.get("code") if isinstance(reason, dict) else reason
     granted = await emergency.grant(
-        hub.store, access, patient, str(code or ""), str(given.one("note") or ""), hub.settings.emergency_hours, name
+        hub.store, access, patients, str(code or ""), str(given.one("note") or ""), hub.settings.emergency_hours, name
     )
     out = {
         "resourceType": "Parameters",
         "parameter": [
             {"name": "until", "valueInstant": hub.store.clock.text(granted.until)},
-            {"name": "patient", "valueReference": {"reference": granted.patient.reference}},
+            *({"name": "patient", "valueReference": {"reference": p.reference}} for p in granted.patients),
         ],
     }
     return Response(200, resource=out)
