@@ -111,7 +111,9 @@ class MediaPeer(Protocol):
     def negotiate(
         self, offer: str, publish: Mapping[str, Published], wanted: Mapping[str, str], kinds: frozenset[str] = frozenset(("audio", "video"))
     ) -> str:
-        """The answer to an offer (RFC 9429, JSEP). `wanted` maps the mid of a recvonly m-line to a track id; an offer with new ICE credentials is an ICE restart.
+        """The answer to an offer (RFC 9429, JSEP).
+
+        `wanted` maps the mid of a recvonly m-line to a track id. An offer with new ICE credentials is an ICE restart.
 
         Raises MediaError (codes: sdp, codec, too-many-tracks, not-allowed, closed).
         """
