@@ -1,0 +1,305 @@
+"""The relay of one process: its sockets, rooms and peers, and the clocks that drive them."""
+
+import asyncio
+import logging
+import resource
+import socket
+import time
+from collections.abc import Callable, Mapping
+from time import monotonic
+from typing import Any, Final
+
+from telemed.ports import Listener, MediaError, RoomListener, TrackInfo
+from telemed.relay.dtls import Certificate
+from telemed.relay.forward import Address, Endpoint, Forwarder, Forwarding, Stream
+from telemed.relay.peer import Peer
+from telemed.relay.tcp import TcpCandidates, TcpConnection
+from telemed.relay.track import Track
+from telemed.wire import stun
+from telemed.wire.errors import WireError
+
+log = logging.getLogger(__name__)
+
+TICK: Final = 0.025  # gaps are asked for this often; each peer's other work is done every fourth tick
+BUCKETS: Final = 4
+SPEAKERS_SECONDS: Final = 0.3
+SPEAKER_LEVEL: Final = 50  # -dBov below which someone is taken to speak
+SOCKET_BUFFER: Final = 4 << 20
+MAX_PEERS: Final = 4000
+
+
+class Room:
+    """Who is in a room and what is published there."""
+
+    __slots__ = ("listener", "peers", "speaking", "tracks")
+
+    def __init__(self) -> None:
+        self.peers: set[Peer] = set()
+        self.tracks: dict[str, Track] = {}
+        self.listener: RoomListener | None = None
+        self.speaking: dict[str, float] = {}
+
+
+class Relay:
+    """`ports.MediaRelay` and the owner of the forwarding step."""
+
+    def __init__(
+        self, host: str = "127.0.0.1", port: int = 0, announce: tuple[tuple[str, int], ...] = (), tcp: bool = True, max_peers: int = MAX_PEERS
+    ) -> None:
+        self._host, self._port, self._announce, self._want_tcp, self._max = host, port, announce, tcp, max_peers
+        self.certificate = Certificate()
+        self.fragments: dict[str, Peer] = {}
+        self.rooms: dict[str, Room] = {}
+        self.peers: set[Peer] = set()
+        self.connecting: set[Peer] = set()
+        self.gaps: set[Stream] = set()
+        self.candidates: tuple[str, ...] = ()
+        self.address: tuple[str, int] = ("", 0)
+        self._buckets: list[set[Peer]] = [set() for _ in range(BUCKETS)]
+        self._turn = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._tcp: TcpCandidates | None = None
+        self._speakers_at = 0.0
+        self._cpu = (0.0, 0.0)
+        self.late = 0.0  # seconds the last tick came late: what the loop is behind
+
+    # Its life.
+
+    async def start(self) -> None:
+        """Open the sockets. Raises OSError when the address is taken."""
+        self._loop = asyncio.get_running_loop()
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        sock.setblocking(False)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER)
+        try:
+            sock.bind((self._host, self._port))
+        except OSError:
+            sock.close()
+            raise
+        self._sock = sock
+        host, port = sock.getsockname()[:2]
+        self.address = (host, port)
+        self.forwarding = Forwarding(sock, self)
+        if self._want_tcp:
+            self._tcp = TcpCandidates(self)
+            await self._tcp.start(self._host, port)
+        self.candidates = tuple(self._candidate_lines(host, port))
+        self._loop.add_reader(sock.fileno(), self.forwarding.pump)
+        self._due = self._loop.time() + TICK
+        self._timer = self._loop.call_at(self._due, self._tick)
+
+    def _candidate_lines(self, host: str, port: int) -> list[str]:
+        places = self._announce or tuple((h, port) for h in (own_addresses() if host in ("0.0.0.0", "::") else [host]))
+        lines = []
+        for n, (name, number) in enumerate(places):
+            # RFC 8445 5.1.2.1: host candidates; UDP before TCP.
+            lines.append(f"candidate:{n + 1} 1 udp {(126 << 24) | ((65535 - n) << 8) | 255} {name} {number} typ host")
+        if self._tcp is not None:
+            for n, (name, number) in enumerate(places):
+                lines.append(f"candidate:{n + 101} 1 tcp {(90 << 24) | ((65535 - n) << 8) | 255} {name} {number} typ host tcptype passive")
+        return lines
+
+    async def close(self) -> None:
+        """Close every peer and the sockets."""
+        for peer in list(self.peers):
+            peer.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._tcp is not None:
+            await self._tcp.close()
+        if self._loop is not None:
+            self._loop.remove_reader(self._sock.fileno())
+            self._sock.close()
+            await asyncio.sleep(0)  # what listeners are still to hear
+
+    # What signalling asks (ports.MediaRelay).
+
+    def join(self, room: str, participant: str, listener: Listener) -> Peer:
+        """A transport for one participant. Raises MediaError `full`."""
+        if len(self.peers) >= self._max:
+            raise MediaError("full", "this relay has no room for another participant")
+        peer = Peer(self, room, participant, listener, self.now())
+        self.rooms.setdefault(room, Room()).peers.add(peer)
+        self.peers.add(peer)
+        min(self._buckets, key=len).add(peer)
+        return peer
+
+    def listen(self, room: str, listener: RoomListener | None) -> None:
+        """Who hears what concerns the whole room; None: no one any more."""
+        if listener is not None:
+            self.rooms.setdefault(room, Room()).listener = listener
+        elif room in self.rooms:
+            self.rooms[room].listener = None
+            self._drop_empty(room)
+
+    def tracks(self, room: str) -> list[TrackInfo]:
+        """What is published in a room now."""
+        found = self.rooms.get(room)
+        return [track.info() for track in found.tracks.values()] if found is not None else []
+
+    def load(self) -> Mapping[str, float]:
+        """Figures for placing rooms and for watching: counts, packets since the start, share of a core since the last call."""
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        cpu, now = usage.ru_utime + usage.ru_stime, monotonic()
+        before, self._cpu = self._cpu, (cpu, now)
+        share = (cpu - before[0]) / (now - before[1]) if before[1] and now > before[1] else 0.0
+        return {
+            "peers": len(self.peers), "rooms": len(self.rooms), "tracks": sum(len(r.tracks) for r in self.rooms.values()),
+            "received": sum(p.endpoint.received_packets for p in self.peers), "sent": sum(p.endpoint.sent_packets for p in self.peers),
+            "strangers": self.forwarding.strangers, "unsent": self.forwarding.unsent, "cpu": share, "late": self.late,
+        }
+
+    # For peers.
+
+    def now(self) -> float:
+        """Seconds of the clock that all of the relay goes by."""
+        return monotonic()
+
+    def later(self, call: Callable[..., None], *args: Any) -> None:
+        """Call when the present work is done."""
+        assert self._loop is not None
+        self._loop.call_soon(call, *args)
+
+    def track(self, room: str, track_id: str) -> Track | None:
+        """A live track by its id."""
+        found = self.rooms.get(room)
+        return found.tracks.get(track_id) if found is not None else None
+
+    def announce(self, track: Track) -> None:
+        """A track sends its first packet."""
+        self.rooms.setdefault(track.peer.room, Room()).tracks[track.id] = track
+
+    def withdraw(self, track: Track) -> None:
+        """A track is gone."""
+        room = self.rooms.get(track.peer.room)
+        if room is not None:
+            room.tracks.pop(track.id, None)
+
+    def forget(self, peer: Peer) -> None:
+        """A peer left: nothing of it remains."""
+        self.peers.discard(peer)
+        self.connecting.discard(peer)
+        for bucket in self._buckets:
+            bucket.discard(peer)
+        for fragment in peer.fragments:
+            self.fragments.pop(fragment, None)
+        for address in list(peer.addresses):
+            peer.lose(address)
+            if isinstance(address, TcpConnection):
+                address.close()
+        room = self.rooms.get(peer.room)
+        if room is not None:
+            room.peers.discard(peer)
+            self._drop_empty(peer.room)
+
+    def _drop_empty(self, name: str) -> None:
+        room = self.rooms[name]
+        if not room.peers and room.listener is None:
+            del self.rooms[name]
+
+    def seen_as(self, address: Address) -> tuple[str, int]:
+        """Host and port that a datagram came from."""
+        host, port = address[:2] if isinstance(address, tuple) else address.remote
+        return host, port
+
+    # What is not media (forward.Owner).
+
+    def on_stun(self, data: bytes, address: Address) -> None:
+        try:
+            message = stun.parse(data)
+        except WireError:
+            self.forwarding.strangers += 1
+            return
+        if message.kind != stun.REQUEST:
+            return
+        fragment = message.username.partition(":")[0]
+        peer = self.fragments.get(fragment)
+        if peer is None:
+            self.forwarding.strangers += 1
+            return
+        peer.on_stun(message, fragment, address)
+
+    def on_dtls(self, endpoint: Endpoint, data: bytes) -> None:
+        endpoint.owner.on_dtls(data)
+
+    def on_rtcp(self, endpoint: Endpoint, data: bytes, now: float) -> None:
+        endpoint.owner.reports.receive(data, now)
+
+    def on_unknown(self, endpoint: Endpoint, packet: bytes, now: float) -> Stream | None:
+        found: Stream | None = endpoint.owner.identify.find(packet)
+        return found
+
+    def on_gap(self, stream: Stream) -> None:
+        self.gaps.add(stream)
+
+    def on_switched(self, forwarder: Forwarder, stream: Stream) -> None:
+        forwarder.owner.switched(stream)
+
+    # Clocks.
+
+    def _tick(self) -> None:
+        assert self._loop is not None
+        started = self._loop.time()
+        self.late = started - self._due
+        now = monotonic()
+        try:
+            if self.gaps:
+                gaps, self.gaps = self.gaps, set()
+                for stream in gaps:
+                    if stream.endpoint.owner.reports.ask_again(stream, now):
+                        self.gaps.add(stream)
+            for peer in list(self.connecting):
+                if not peer.handshake_tick():
+                    self.connecting.discard(peer)
+            self._turn = (self._turn + 1) % BUCKETS
+            for peer in list(self._buckets[self._turn]):
+                peer.tick(now)
+            if now - self._speakers_at > SPEAKERS_SECONDS:
+                self._speakers_at = now
+                for name, room in list(self.rooms.items()):
+                    if room.listener is not None:
+                        self._speakers(name, room)
+        except Exception:
+            log.exception("a tick of the relay failed")
+        # From when it was due, so that load does not stretch the period; never a burst of ticks that were missed.
+        self._due = max(self._due + TICK, self._loop.time())
+        self._timer = self._loop.call_at(self._due, self._tick)
+
+    def _speakers(self, name: str, room: Room) -> None:
+        """Who speaks, loudest first, from the audio levels of RFC 6464."""
+        levels: dict[str, float] = {}
+        for track in room.tracks.values():
+            if track.kind != "audio":
+                continue
+            for stream in track.streams.values():
+                if stream.levels:
+                    mean = stream.level_sum / stream.levels
+                    stream.levels = stream.level_sum = 0
+                    if mean < SPEAKER_LEVEL and not track.muted:
+                        who = track.peer.participant
+                        levels[who] = max(levels.get(who, -127.0), -mean)
+        ordered = dict(sorted(levels.items(), key=lambda item: -item[1]))
+        if list(ordered) != list(room.speaking) and room.listener is not None:
+            self.later(room.listener.on_speakers, name, ordered)
+        room.speaking = ordered
+
+
+def own_addresses() -> list[str]:
+    """Addresses of this machine that others may reach it by: what a socket to the outside would be bound to, then loopback."""
+    found = []
+    for family, probe in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as s:
+                s.connect((probe, 9))
+                found.append(s.getsockname()[0])
+        except OSError:
+            continue
+    return found or ["127.0.0.1"]
+
+
+def wall() -> float:
+    """Seconds since 1970."""
+    return time.time()

@@ -1,0 +1,89 @@
+"""TCP candidates (RFC 6544), passive: datagrams framed by two bytes of length (RFC 4571) for networks that block UDP."""
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from telemed.relay.relay import Relay
+
+MAX_CONNECTIONS: Final = 2000
+STRANGER_SECONDS: Final = 10.0  # until a connection has shown a valid STUN request
+BACKLOG: Final = 256 << 10  # bytes a slow receiver may owe before packets for it are dropped
+
+
+class TcpConnection(asyncio.Protocol):
+    """One connection; to the forwarding step it is an address."""
+
+    def __init__(self, owner: "TcpCandidates") -> None:
+        self._owner = owner
+        self._buffer = bytearray()
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.remote: tuple[str, int] = ("0.0.0.0", 0)  # noqa: S104 - a value, nothing listens on it
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        name = transport.get_extra_info("peername")
+        self.remote = (name[0], name[1]) if name else self.remote
+        if len(self._owner.connections) >= MAX_CONNECTIONS:
+            transport.abort()
+            return
+        self._owner.connections.add(self)
+        self._timer = asyncio.get_running_loop().call_later(STRANGER_SECONDS, self._expired)
+
+    def _expired(self) -> None:
+        if self not in self._owner.relay.forwarding.endpoints:
+            self.close()
+
+    def data_received(self, data: bytes) -> None:
+        buffer = self._buffer
+        buffer += data
+        at = 0
+        while at + 2 <= len(buffer):
+            size = (buffer[at] << 8) | buffer[at + 1]
+            if at + 2 + size > len(buffer):
+                break
+            self._owner.relay.forwarding.take(bytes(buffer[at + 2 : at + 2 + size]), self)
+            at += 2 + size
+        del buffer[:at]
+
+    def write(self, datagram: memoryview) -> None:
+        """A datagram to the other end, dropped when it does not read."""
+        transport = self._transport
+        if transport is not None and not transport.is_closing() and transport.get_write_buffer_size() < BACKLOG:
+            transport.write(len(datagram).to_bytes(2) + datagram)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._owner.connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        endpoint = self._owner.relay.forwarding.endpoints.get(self)
+        if endpoint is not None:
+            endpoint.owner.lose(self)
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._transport is not None:
+            self._transport.close()
+
+
+class TcpCandidates:
+    """The listening side, on the port that UDP has too."""
+
+    def __init__(self, relay: "Relay") -> None:
+        self.relay = relay
+        self.connections: set[TcpConnection] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen. Raises OSError when the port is taken."""
+        self._server = await asyncio.get_running_loop().create_server(lambda: TcpConnection(self), host, port, backlog=256)
+
+    async def close(self) -> None:
+        """Stop listening and end every connection."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self.connections):
+            connection.close()
+        await asyncio.sleep(0)
