@@ -45,6 +45,9 @@ class Estimator:
         "_probe",
         "_remb",
         "_remb_at",
+        "_shown",
+        "_trip",
+        "_trip_at",
         "_since",
         "_updated",
         "_want_all",
@@ -85,7 +88,9 @@ class Estimator:
         self._probe: Probe | None = None
         self._next_probe = now
         self._interval = PROBE_EVERY
+        self._shown = UNLIMITED  # what the last probe showed of a full link
         self._want_next = self._want_all = 0.0
+        self._trip = self._trip_at = float("inf")  # lowest round trip of late, and until when it counts
         self._remb = float("inf")
         self._remb_at = float("-inf")
 
@@ -257,7 +262,8 @@ class Estimator:
             self._interval = min(max(self._interval, PROBE_EVERY) * 1.5, longest)
             self._next_probe = now + self._interval
             return
-        self.loss.note(result.offered, result.arrived * (1.0 - result.lost / result.packets), result.packets)
+        if not result.full:
+            self.loss.note(result.offered, result.arrived * (1.0 - result.lost / result.packets), result.packets)
         rate = result.rate
         if not result.full and result.sent > 1.4 * self.loss.sent_bps and usual > 0.02:
             self.loss.believe(self.loss.own + (usual - self.loss.own) * 0.5)  # as little lost at a higher rate: the link's own losses
@@ -268,9 +274,14 @@ class Estimator:
         if not result.full and rate > self.loss.limit:
             self.loss.limit = rate
         if result.full:
+            shown = max(rate, self._shown) * 1.1
+            self._shown = rate
+            if shown < self._delay_rate:  # twice in a row: the estimate is beyond what the link carries
+                self._delay_rate = max(shown, min(self._delay_rate, 1.1 * self._acked / (1.0 - self.loss.own)), float(self.minimum))
             self._interval = min(max(self._interval, PROBE_EVERY) * 1.5, longest)
             self._next_probe = now + self._interval
         else:
+            self._shown = UNLIMITED
             self._interval = 0.0
             self._next_probe = now
 
@@ -285,6 +296,10 @@ class Estimator:
             self.round_trip += (round_trip - self.round_trip) * 0.3
         if self.transport_wide:
             return
+        if round_trip is not None:
+            if round_trip < self._trip or now > self._trip_at:
+                self._trip, self._trip_at = round_trip, now + 60.0
+            self.queue = round_trip - self._trip
         passed = min(now - self._updated, 2.0)
         self._updated = self._feedback = now
         limit = self.loss
@@ -294,8 +309,12 @@ class Estimator:
         limit.step(lost, sent_bps, passed, self._delay_rate, self.minimum)
         rate, limit.limit = limit.limit, UNLIMITED
         if rate > self._delay_rate:
-            ceiling = 2.5 * sent_bps + 100_000.0  # no probe can be measured: a step to the next layer must be within reach
+            ceiling = max(
+                AHEAD * sent_bps + AHEAD_BPS, self._want_next * 1.05
+            )  # no probe can be measured: the next layer must be within reach
             rate = max(self._delay_rate, min(rate, ceiling, float(self.maximum)))
+        if self.queue > 2.0 * QUEUE_FREE:
+            rate = min(rate, max(BETA * sent_bps * (1.0 - lost), float(self.minimum)))
         self._delay_rate = rate
 
     def on_remb(self, now: float, bitrate: int) -> None:

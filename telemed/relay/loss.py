@@ -3,7 +3,7 @@
 from collections import deque
 
 WINDOW = 0.25  # s, and
-WINDOW_PACKETS = 20  # packets in one observation
+WINDOW_PACKETS = 30  # packets in one observation
 OBSERVATIONS = 24
 TOLERATED = 0.10  # beyond the link's own loss, above it the rate falls
 QUIET = 0.02  # below it the rate climbs
