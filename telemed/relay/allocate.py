@@ -235,7 +235,7 @@ class Allocator:
 def _share(budget: float, ladders: list[_Ladder], *, floors: bool = False, ceilings: bool = False) -> list[int]:
     """Levels within the budget: first the least of every track, by priority; then better ones, higher priorities to the end before lower.
 
-    Among equals a step for one is followed by a step for the next. With `floors` none falls from where it stands, with `ceilings` none rises.
+    Among equals a step for one is followed by a step for the next. With `floors` none falls from where it is, with `ceilings` none rises.
     """
     levels = [ladder.level if floors else 0 for ladder in ladders]
     tops = [ladder.level if ceilings else len(ladder.steps) - 1 for ladder in ladders]

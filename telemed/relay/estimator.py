@@ -15,7 +15,9 @@ CAPACITY_BAND = 0.15
 KNOWN_FOR = 300.0  # s for which a rate once carried is worth asking for again
 PROBE_EVERY, PROBE_LOW, PROBE_HIGH = 1.5, 4.0, 20.0  # s between probes: at first, at most while little gets through, at most otherwise
 LOW_BPS = 300_000
-QUEUE_FREE, QUEUE_CUT = 0.1, 0.6  # s of standing queue left alone; the most that is held back to drain one
+PROBE_FIRST, PROBE_NEXT = 1.5, 2.5  # times the estimate: gently at first, boldly after one that went through
+REPORTS_WAIT, REPORTS_WAIT_LIMIT = 8.0, 60.0  # s for which a rate that failed is not tried again, without transport-wide feedback
+QUEUE_FREE, QUEUE_CUT = 0.12, 0.6  # s of standing queue left alone; the most that is held back to drain one
 BASE_WINDOW = 10.0  # s for which a lowest delay counts (twice)
 SILENCE = 1.0  # s without feedback while sending: the link is cut or chokes
 
@@ -46,10 +48,12 @@ class Estimator:
         "_remb",
         "_remb_at",
         "_shown",
+        "_since",
         "_trip",
         "_trip_at",
-        "_since",
         "_updated",
+        "_wait",
+        "_wait_until",
         "_want_all",
         "_want_next",
         "history",
@@ -91,6 +95,7 @@ class Estimator:
         self._shown = UNLIMITED  # what the last probe showed of a full link
         self._want_next = self._want_all = 0.0
         self._trip = self._trip_at = float("inf")  # lowest round trip of late, and until when it counts
+        self._wait, self._wait_until = REPORTS_WAIT, float("-inf")
         self._remb = float("inf")
         self._remb_at = float("-inf")
 
@@ -234,10 +239,10 @@ class Estimator:
         rate = float(self.bitrate)
         if rate >= self._want_all or self.queue > QUEUE_FREE or self.trend.state == OVER:
             return None
-        goal = max(2.0 * rate, min(self._want_next * 1.05, 3.0 * rate))
+        goal = PROBE_FIRST * rate
         if self._interval == 0.0:  # the last one went through: straight for what the link carried before
             known = self._known if now - self._known_at < KNOWN_FOR else 0.0
-            goal = max(goal, min(known, 10.0 * rate))
+            goal = max(PROBE_NEXT * rate, min(known, 10.0 * rate))
             self._interval = PROBE_EVERY
         self._probe = plan(now, min(goal, self._want_all * 1.1, float(self.maximum)), self.trend.jitter)
         return self._probe
@@ -308,13 +313,16 @@ class Estimator:
         limit.limit = self._delay_rate  # here the losses alone move the rate
         limit.step(lost, sent_bps, passed, self._delay_rate, self.minimum)
         rate, limit.limit = limit.limit, UNLIMITED
-        if rate > self._delay_rate:
-            ceiling = max(
-                AHEAD * sent_bps + AHEAD_BPS, self._want_next * 1.05
-            )  # no probe can be measured: the next layer must be within reach
+        arriving = sent_bps * (1.0 - lost)
+        if rate > self._delay_rate:  # no probe can be measured: the next layer must be within reach, but not soon after it failed
+            ceiling = max(AHEAD * sent_bps + AHEAD_BPS, self._want_next * 1.05) if now >= self._wait_until else self._capacity
             rate = max(self._delay_rate, min(rate, ceiling, float(self.maximum)))
         if self.queue > 2.0 * QUEUE_FREE:
-            rate = min(rate, max(BETA * sent_bps * (1.0 - lost), float(self.minimum)))
+            rate = min(rate, max(BETA * arriving, float(self.minimum)))
+        if rate < self._delay_rate and now >= self._wait_until:
+            self._wait = min(self._wait * 2.0, REPORTS_WAIT_LIMIT) if now - self._wait_until < REPORTS_WAIT_LIMIT * 2.0 else REPORTS_WAIT
+            self._wait_until = now + self._wait
+            self._capacity = arriving
         self._delay_rate = rate
 
     def on_remb(self, now: float, bitrate: int) -> None:

@@ -81,8 +81,10 @@ class Trend:
             if left < first_sent:
                 continue
             if left - first_sent <= BURST or (came - arrived <= BURST and came - arrived < left - sent and came - first_arrived < 0.1):
-                sent = max(sent, left)  # of the same group, or sent apart and delivered together by a link that gathers
-                arrived = max(arrived, came)
+                if left > sent:  # of the same group, or sent apart and delivered together by a link that gathers
+                    sent = left
+                if came > arrived:
+                    arrived = came
                 continue
             if self._last_sent >= 0.0:
                 gap = arrived - self._last_arrived
