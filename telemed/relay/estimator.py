@@ -16,6 +16,7 @@ KNOWN_FOR = 300.0  # s for which a rate once carried is worth asking for again
 PROBE_EVERY, PROBE_LOW, PROBE_HIGH = 1.5, 4.0, 20.0  # s between probes: at first, at most while little gets through, at most otherwise
 LOW_BPS = 300_000
 PROBE_FIRST, PROBE_NEXT = 1.5, 2.5  # times the estimate: gently at first, boldly after one that went through
+SHOWN_FOR = 10.0  # s for which a probe that found the link full keeps the estimate from running ahead
 REPORTS_WAIT, REPORTS_WAIT_LIMIT = 8.0, 60.0  # s for which a rate that failed is not tried again, without transport-wide feedback
 QUEUE_FREE, QUEUE_CUT = 0.12, 0.6  # s of standing queue left alone; the most that is held back to drain one
 BASE_WINDOW = 10.0  # s for which a lowest delay counts (twice)
@@ -48,6 +49,7 @@ class Estimator:
         "_remb",
         "_remb_at",
         "_shown",
+        "_shown_at",
         "_since",
         "_trip",
         "_trip_at",
@@ -92,7 +94,7 @@ class Estimator:
         self._probe: Probe | None = None
         self._next_probe = now
         self._interval = PROBE_EVERY
-        self._shown = UNLIMITED  # what the last probe showed of a full link
+        self._shown, self._shown_at = UNLIMITED, float("-inf")  # what the last probe showed of a full link
         self._want_next = self._want_all = 0.0
         self._trip = self._trip_at = float("inf")  # lowest round trip of late, and until when it counts
         self._wait, self._wait_until = REPORTS_WAIT, float("-inf")
@@ -190,7 +192,8 @@ class Estimator:
             if now - self._decreased < min(max(self.round_trip, 0.05), 0.3):
                 return
             self._decreased = now
-            arriving = min(acked, self._last_sample * 1.2)
+            # a queue that just begins says little of the last sample; a long one was made by a link that became slower
+            arriving = min(acked, self._last_sample * 1.2) if self.queue > QUEUE_FREE else max(acked, self._last_sample)
             lower = BETA * arriving
             if self.loss.sent_bps < 0.6 * rate and arriving > 0.9 * self.loss.sent_bps and self.queue < QUEUE_FREE:
                 lower = max(lower, BETA * rate)  # little was sent and all of it arrives: it says nothing of what the link carries
@@ -212,6 +215,8 @@ class Estimator:
             else:
                 raised = rate * RISE**passed + 1_000.0 * passed
             ceiling = AHEAD * acked + AHEAD_BPS
+            if now - self._shown_at < SHOWN_FOR:
+                ceiling = min(ceiling, max(1.1 * self._shown, 1.1 * acked))
             if raised > ceiling:
                 raised = max(rate, ceiling)
             self._delay_rate = min(raised, float(self.maximum))
@@ -280,13 +285,13 @@ class Estimator:
             self.loss.limit = rate
         if result.full:
             shown = max(rate, self._shown) * 1.1
-            self._shown = rate
+            self._shown, self._shown_at = rate, now
             if shown < self._delay_rate:  # twice in a row: the estimate is beyond what the link carries
                 self._delay_rate = max(shown, min(self._delay_rate, 1.1 * self._acked / (1.0 - self.loss.own)), float(self.minimum))
             self._interval = min(max(self._interval, PROBE_EVERY) * 1.5, longest)
             self._next_probe = now + self._interval
         else:
-            self._shown = UNLIMITED
+            self._shown, self._shown_at = UNLIMITED, float("-inf")
             self._interval = 0.0
             self._next_probe = now
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from .twcc import Acknowledged
 
 MIN_PACKETS = 5
-SECONDS, SECONDS_LIMIT = 0.05, 0.2
+SECONDS, JITTERS, SECONDS_LIMIT = 0.05, 6.0, 0.2
 SLACK = 0.015  # s after the plan's end within which packets still belong to it: timers are late
 FULL = 0.9  # arriving slower than this share of the sending rate: the link was full
 FULL_KEEP = 0.95
@@ -64,29 +64,38 @@ class Outcome:
 
 def plan(now: float, rate: float, jitter: float) -> Probe:
     """A burst long enough to outweigh the link's jitter (s) and to hold several packets."""
-    seconds = min(SECONDS_LIMIT, SECONDS + 3.0 * jitter)
+    seconds = min(SECONDS_LIMIT, SECONDS + JITTERS * jitter)
     packet = max(100, min(1_100, int(rate * seconds / 8 / (MIN_PACKETS + 2))))
     return Probe(int(rate), seconds, now, packet=packet)
 
 
 def outcome(seen: list[Acknowledged], usual_loss: float) -> Outcome | None:
-    """None: too little came back to tell. Rates leave out the last packet sent and the first arrived (their time is outside the span)."""
-    came = [packet for packet in seen if packet[1] is not None]
+    """None: too little came back to tell. `usual_loss` is the share that this link lost before."""
+    came = [(sent, arrival, size) for sent, arrival, size in seen if arrival is not None]
     lost = len(seen) - len(came)
-    if len(came) < 4:
+    if len(came) < 5:
         return None
-    first, last = came[0][0], came[-1][0]
-    arrivals = sorted((arrival, size) for _, arrival, size in came if arrival is not None)
-    send_span, arrival_span = last - first, arrivals[-1][0] - arrivals[0][0]
-    tail = sum(size for sent, _, size in came if sent > last - 0.002)  # a tick sends several at once
-    total = sum(size for _, _, size in came)
-    if send_span <= 0.005 or arrival_span <= 0.001 or total <= tail:
+    sent = _rate([(left, size) for left, _, size in came])
+    arrived = _rate(sorted((arrival, size) for _, arrival, size in came))
+    if not sent or not arrived or arrived > sent * 3.0:  # delivered in one go by a link that gathers: says nothing of its rate
         return None
-    sent = (total - tail) * 8 / send_span
-    arrived = (total - arrivals[0][1]) * 8 / arrival_span
-    if arrived > sent * 2.5:  # delivered in one go by a link that gathers: says nothing of its rate
-        return None
-    offered = sent * (1.0 + sum(packet[2] for packet in seen if packet[1] is None) / total)
-    dropped = lost / len(seen)
-    full = arrived < FULL * sent or dropped > usual_loss + 0.2
+    offered = sent * (1.0 + sum(size for _, arrival, size in seen if arrival is None) / sum(size for _, _, size in came))
+    full = arrived < FULL * sent or lost / len(seen) > usual_loss + 0.2
     return Outcome(sent, arrived, offered, full, len(seen), lost)
+
+
+def _rate(packets: list[tuple[float, int]]) -> float:
+    """bit/s by a line through (time, octets up to and with this packet): jitter of the outermost packets weighs less than by their span."""
+    total = mean_time = mean_octets = 0.0
+    points = []
+    zero = packets[0][0]
+    for time, size in packets:
+        total += size
+        points.append((time - zero, total - size / 2))
+        mean_time += time - zero
+        mean_octets += total - size / 2
+    mean_time /= len(points)
+    mean_octets /= len(points)
+    spread = sum((octets - mean_octets) ** 2 for _, octets in points)
+    slope = sum((time - mean_time) * (octets - mean_octets) for time, octets in points) / spread
+    return 8.0 / slope if slope > 1e-8 else 0.0  # time over octets: the noise is in the times
