@@ -16,7 +16,7 @@ HOLD = 0.6  # s for which a better choice must fit before it is taken
 HOLD_LIMIT = 40.0  # s, after failed climbs
 FAILED_WITHIN = 12.0  # s; a fall so soon after a climb means that the climb failed
 FORGIVEN_AFTER, FORGOTTEN_AFTER = 30.0, 120.0  # s of standing firm after a climb, or after a fall: what failed before no longer counts
-PLENTY = 1.6  # so much more than needed: what failed before was another link
+PLENTY = 1.5  # so much more than what failed before: it is another link by now
 SMOOTH = 2.0  # s over which measured layer rates are averaged; a key frame must not cost a layer
 AUDIO_FLOOR = 32_000  # bit/s set aside for each sound track, though it may be silent now (DTX)
 
@@ -120,12 +120,13 @@ def _steps(rates: dict[tuple[str, int], float], wanted: Wanted) -> list[tuple[st
 class Allocator:
     """One subscriber's choices. `choose` every 100 to 200 ms and when tracks change; `following` and `everything` go to Estimator.want."""
 
-    __slots__ = ("_audio", "_ladders", "_over", "everything", "following")
+    __slots__ = ("_audio", "_failed", "_ladders", "_over", "everything", "following")
 
     def __init__(self) -> None:
         self._ladders: dict[str, _Ladder] = {}
         self._over = -1.0
         self._audio = 0.0
+        self._failed = 0.0  # bit/s of video that a climb asked for and the link did not carry
         self.following = 0  # bit/s that the estimate must reach for the next better choice
         self.everything = 0  # bit/s at which nothing more is wanted
 
@@ -174,11 +175,10 @@ class Allocator:
             if total > budget * SEVERE or now - self._over >= OVER_TIME:
                 self._over = -1.0
                 for ladder, level in zip(ladders, _share(budget, ladders, ceilings=True), strict=True):
-                    self._fall(ladder, level, now)
+                    self._fall(ladder, level, now, total)
             return
         self._over = -1.0
         target = _share(budget / HEADROOM, ladders, floors=True)
-        plenty = budget > PLENTY * sum(ladder.steps[level][2] for ladder, level in zip(ladders, target, strict=True))
         for ladder, level in zip(ladders, target, strict=True):
             if level <= ladder.level:
                 ladder.fits = -1.0
@@ -187,7 +187,7 @@ class Allocator:
                 continue
             if ladder.fits < 0.0:
                 ladder.fits = now
-            if now - ladder.fits >= (HOLD if plenty else ladder.hold):
+            if now - ladder.fits >= (HOLD if budget > PLENTY * self._failed else ladder.hold):
                 self._set(ladder, level, now)
 
     def _set(self, ladder: _Ladder, level: int, now: float) -> None:
@@ -199,13 +199,14 @@ class Allocator:
         ladder.settled = now
         ladder.fits = -1.0
 
-    def _fall(self, ladder: _Ladder, level: int, now: float) -> None:
+    def _fall(self, ladder: _Ladder, level: int, now: float, total: float) -> None:
         ladder.fits = -1.0
         if level >= ladder.level:
             return
         if now - ladder.climbed < FAILED_WITHIN:
             ladder.hold = min(max(ladder.hold * 2.0, 2.0), HOLD_LIMIT)
             ladder.climbed = float("-inf")  # one climb fails once
+            self._failed = total
         self._set(ladder, level, now)
 
     def _outlook(self, ladders: list[_Ladder]) -> None:

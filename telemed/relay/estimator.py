@@ -19,6 +19,7 @@ PROBE_FIRST, PROBE_NEXT = 1.5, 2.5  # times the estimate: gently at first, boldl
 SHOWN_FOR = 10.0  # s for which a probe that found the link full keeps the estimate from running ahead
 REPORTS_WAIT, REPORTS_WAIT_LIMIT = 8.0, 60.0  # s for which a rate that failed is not tried again, without transport-wide feedback
 QUEUE_FREE, QUEUE_CUT = 0.12, 0.6  # s of standing queue left alone; the most that is held back to drain one
+QUEUE_SERIOUS = 0.06  # s; below it the decrease after overuse is gentler in proportion: jitter looks like a queue that begins
 BASE_WINDOW = 10.0  # s for which a lowest delay counts (twice)
 SILENCE = 1.0  # s without feedback while sending: the link is cut or chokes
 
@@ -194,7 +195,7 @@ class Estimator:
             self._decreased = now
             # a queue that just begins says little of the last sample; a long one was made by a link that became slower
             arriving = min(acked, self._last_sample * 1.2) if self.queue > QUEUE_FREE else max(acked, self._last_sample)
-            lower = BETA * arriving
+            lower = (1.0 - (1.0 - BETA) * min(1.0, self.queue / QUEUE_SERIOUS)) * arriving
             if self.loss.sent_bps < 0.6 * rate and arriving > 0.9 * self.loss.sent_bps and self.queue < QUEUE_FREE:
                 lower = max(lower, BETA * rate)  # little was sent and all of it arrives: it says nothing of what the link carries
             if lower < rate:
