@@ -16,10 +16,12 @@ KNOWN_FOR = 300.0  # s for which a rate once carried is worth asking for again
 PROBE_EVERY, PROBE_LOW, PROBE_HIGH = 1.5, 4.0, 20.0  # s between probes: at first, at most while little gets through, at most otherwise
 LOW_BPS = 300_000
 PROBE_FIRST, PROBE_NEXT = 1.5, 2.5  # times the estimate: gently at first, boldly after one that went through
+REMB_HOLDS = 5.0  # s for which a receiver's estimate counts
 SHOWN_FOR = 10.0  # s for which a probe that found the link full keeps the estimate from running ahead
 REPORTS_WAIT, REPORTS_WAIT_LIMIT = 8.0, 60.0  # s for which a rate that failed is not tried again, without transport-wide feedback
 QUEUE_FREE, QUEUE_CUT = 0.12, 0.6  # s of standing queue left alone; the most that is held back to drain one
 QUEUE_SERIOUS = 0.06  # s; below it the decrease after overuse is gentler in proportion: jitter looks like a queue that begins
+STALL, STALL_GRACE = 0.2, 0.6  # s without any arrival, and s for which what it did to delays is overlooked
 BASE_WINDOW = 10.0  # s for which a lowest delay counts (twice)
 SILENCE = 1.0  # s without feedback while sending: the link is cut or chokes
 
@@ -45,6 +47,7 @@ class Estimator:
         "_known",
         "_known_at",
         "_last_sample",
+        "_newest",
         "_next_probe",
         "_probe",
         "_remb",
@@ -52,6 +55,7 @@ class Estimator:
         "_shown",
         "_shown_at",
         "_since",
+        "_stalled_until",
         "_trip",
         "_trip_at",
         "_updated",
@@ -84,8 +88,10 @@ class Estimator:
         self._last_sample = 0.0
         self._bytes = 0
         self._since = -1.0  # arrival that opened the window of the acknowledged rate
-        self._base = self._base_before = float("inf")  # lowest arrival minus send: both clocks' offset and the way
+        self._base = self._base_before = UNLIMITED  # lowest arrival minus send: both clocks' offset and the way
         self._base_since = now
+        self._newest = -1.0  # last arrival
+        self._stalled_until = float("-inf")
         self._capacity = 0.0  # what arrived when the link was last full; 0: unknown
         self._decreased = float("-inf")
         self._updated = now
@@ -97,16 +103,16 @@ class Estimator:
         self._interval = PROBE_EVERY
         self._shown, self._shown_at = UNLIMITED, float("-inf")  # what the last probe showed of a full link
         self._want_next = self._want_all = 0.0
-        self._trip = self._trip_at = float("inf")  # lowest round trip of late, and until when it counts
+        self._trip = self._trip_at = UNLIMITED  # lowest round trip of late, and until when it counts
         self._wait, self._wait_until = REPORTS_WAIT, float("-inf")
-        self._remb = float("inf")
+        self._remb = UNLIMITED
         self._remb_at = float("-inf")
 
     @property
     def bitrate(self) -> int:
         """The estimate, less what is held back while a queue drains."""
         rate = min(self._delay_rate, self.loss.limit)
-        if self.queue > QUEUE_FREE:
+        if self.queue > QUEUE_FREE and self._stalled_until < self._feedback:
             rate *= 1.0 - min(QUEUE_CUT, (self.queue - QUEUE_FREE) * 2.0)
         return int(max(self.minimum, min(rate, self.maximum, self._remb)))
 
@@ -128,18 +134,19 @@ class Estimator:
             return
         if not self.transport_wide:
             self.transport_wide = True
+            self._remb = UNLIMITED
             self._next_probe = now
         if now - self._feedback > SILENCE:  # back after a cut: what was known is asked for at once
             self.trend.restart()
-            self._since = -1.0
-            self._base = self._base_before = float("inf")
+            self._since = self._newest = -1.0
+            self._base = self._base_before = UNLIMITED
             self._interval = PROBE_EVERY
             self._next_probe = now
         self._feedback = now
         last_sent = packets[-1][0]
         octets = lost = lost_octets = 0
-        delay = float("inf")
-        newest = self._since
+        delay = UNLIMITED
+        newest = self._newest
         for left, came, size in packets:
             if came is None:
                 lost += 1
@@ -152,13 +159,22 @@ class Estimator:
             if came > newest:
                 newest = came
         probe = self._probe
-        if probe is not None and self._collect(probe, packets, now, last_sent):
-            packets = []  # a probe fills queues on purpose; the trend starts anew behind it
-        if delay < float("inf"):
+        probing = probe is not None and self._collect(probe, packets, now, last_sent)
+        if delay < UNLIMITED:
+            self._stall(now, packets)
             self._time(now, last_sent, delay, newest, octets)
-        if packets:
+        if not probing:  # a probe fills queues on purpose; the trend starts anew behind it
             self.loss.observe(len(packets), lost, octets + lost_octets, lost_octets, last_sent, self._delay_rate, self.minimum)
             self._adapt(now, self.trend.feed(packets))
+
+    def _stall(self, now: float, packets: list[Acknowledged]) -> None:
+        """A handover holds all back for a moment and then delivers it at once: that is no slower link, and nothing is lowered for it."""
+        first = next((packet for packet in packets if packet[1] is not None), None)
+        if first is None or first[1] is None:
+            return
+        if STALL < first[1] - self._newest < 3.0 and first[1] - first[0] - min(self._base, self._base_before) > STALL * 0.75:
+            self._stalled_until = now + STALL_GRACE
+            self._since = -1.0  # the rate is counted from behind the hole
 
     def _time(self, now: float, last_sent: float, delay: float, newest: float, octets: int) -> None:
         """Round trip, standing queue and the rate that arrives."""
@@ -171,6 +187,7 @@ class Estimator:
             self._base = delay
         queue = delay - min(self._base, self._base_before)
         self.queue += (queue - self.queue) * (0.5 if queue > self.queue else 0.7)
+        self._newest = newest
         if self._since < 0.0 or newest - self._since > 3.0:
             self._since, self._bytes = newest, 0
             return
@@ -190,7 +207,7 @@ class Estimator:
             return
         rate = self._delay_rate
         if state == OVER:
-            if now - self._decreased < min(max(self.round_trip, 0.05), 0.3):
+            if now - self._decreased < min(max(self.round_trip, 0.05), 0.3) or now < self._stalled_until:
                 return
             self._decreased = now
             # a queue that just begins says little of the last sample; a long one was made by a link that became slower
@@ -228,6 +245,8 @@ class Estimator:
 
     def poll(self, now: float) -> Probe | None:
         """Every 50 to 100 ms: notices silence, and asks for a probe when more is wanted and it is time for one."""
+        if now - self._remb_at > REMB_HOLDS:
+            self._remb = UNLIMITED
         probe = self._probe
         if probe is not None:
             if now > probe.end + max(1.0, 3.0 * self.round_trip):  # nothing came back of it
@@ -240,7 +259,7 @@ class Estimator:
                     self._known, self._known_at = self._delay_rate, now
                 self._delay_rate = max(float(self.minimum), self._delay_rate * 0.7)
             return None
-        if now < self._next_probe or not (self.transport_wide or now - self._remb_at < 5.0):
+        if now < self._next_probe or not (self.transport_wide or self._remb < UNLIMITED):
             return None
         rate = float(self.bitrate)
         if rate >= self._want_all or self.queue > QUEUE_FREE or self.trend.state == OVER:
