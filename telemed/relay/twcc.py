@@ -13,7 +13,7 @@ RECEIVED_LIMIT = 450  # packets in one feedback
 OCTET_LIMIT = 1_000  # of deltas and holes in one feedback: with chunks and head it stays below 1,200
 FEEDBACK_LIMIT = 16  # feedbacks in one take: whoever needs more sends nonsense
 PENDING_LIMIT = 20_000  # packets looked at in one take: a flood between two takes is cut here
-REMEMBERED = 1_000  # reported arrivals kept, to report around a packet that came late
+REMEMBERED = 250  # reported arrivals kept, to report around a packet that came late
 
 
 class FeedbackBuilder:

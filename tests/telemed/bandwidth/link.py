@@ -53,11 +53,12 @@ class Tick:
 
 @dataclass
 class Call:
-    """A subscriber: sound, and one camera in `layers` (rid -> bit/s at 30 frames a second, three temporal layers)."""
+    """A subscriber: sound, and cameras in `layers` (rid -> bit/s at 30 frames a second, three temporal layers)."""
 
     link: Link
     layers: dict[str, int]
     audio: int = 40_000
+    cameras: int = 1
     transport_wide: bool = True
     seed: int = 1
     ticks: list[Tick] = field(default_factory=list)
@@ -69,7 +70,7 @@ class Call:
 
     def wanted(self) -> list[Wanted]:
         layers = [(rid, temporal, int(rate * share)) for rid, rate in self.layers.items() for temporal, share in enumerate((0.5, 0.7, 1.0))]
-        return [Wanted("sound", "audio", [("", -1, self.audio)]), Wanted("camera", "video", layers)]
+        return [Wanted("sound", "audio", [("", -1, self.audio)]), *(Wanted(f"camera{n}", "video", layers) for n in range(self.cameras))]
 
     def run(self, seconds: float) -> "Call":
         rng = random.Random(self.seed)
@@ -80,7 +81,7 @@ class Call:
         sequence = 0
         probe: Probe | None = None
         choices = allocator.choose(0.0, estimator.bitrate, self.wanted())
-        debt = 0.0
+        debts = [0.0] * self.cameras
         sent = lost = octets = 0
 
         def send(now: float, size: int, audio: bool = False) -> None:
@@ -118,11 +119,13 @@ class Call:
                 sent = lost = octets = 0
             if step % 4 == 0:
                 send(now, self.audio // 400, audio=True)
-            if step % 7 == 0:  # a frame every 35 ms
-                debt += choices[1].bitrate * 7 * STEP / 8 * (0.8 + 0.4 * rng.random())
-                while debt > 0:
-                    size = int(min(1_100, max(debt, 200)))
-                    debt -= size
+            for camera in range(self.cameras):
+                if (step + camera * 2) % 7:
+                    continue  # a frame every 35 ms
+                debts[camera] += choices[camera + 1].bitrate * 7 * STEP / 8 * (0.8 + 0.4 * rng.random())
+                while debts[camera] > 0:
+                    size = int(min(1_100, max(debts[camera], 200)))
+                    debts[camera] -= size
                     send(now, size)
             if probe is not None:
                 due = probe.due(now)
@@ -144,9 +147,9 @@ class Call:
         return self
 
     def switches(self, start: float, stop: float) -> int:
-        """Changes of what is forwarded of the camera."""
-        seen = [(tick.choices[1].rid, tick.choices[1].temporal) for tick in self.ticks if start <= tick.time < stop]
-        return sum(a != b for a, b in pairwise(seen))
+        """Changes of what is forwarded of the cameras."""
+        seen = [[(choice.rid, choice.temporal) for choice in tick.choices[1:]] for tick in self.ticks if start <= tick.time < stop]
+        return sum(a != b for before, after in pairwise(seen) for a, b in zip(before, after, strict=True))
 
     def estimates(self, start: float, stop: float) -> list[int]:
         return sorted(tick.estimate for tick in self.ticks if start <= tick.time < stop)

@@ -62,7 +62,7 @@ def test_sound_is_never_given_up_and_video_gets_only_what_it_leaves() -> None:
 
 def test_priority_goes_first_but_everyone_gets_the_least() -> None:
     choices = settled(1_250_000, [sound(), camera("a"), camera("b", priority=5), camera("c")])
-    assert [choice.rid for choice in choices] == ["", "m", "m", "l"]  # b's largest is beyond what is left, so the next is served
+    assert [choice.rid for choice in choices] == ["", "l", "h", "l"]
     choices = settled(1_600_000, [sound(), camera("a"), camera("b", priority=5)])
     assert (choices[1].rid, choices[2].rid) == ("m", "h")
     choices = settled(800_000, [sound(), camera("a"), camera("b")])
