@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from .loss import UNLIMITED, LossLimit
 from .probe import Probe, outcome, plan
-from .trend import NORMAL, OVER, UNDER, Trend
+from .trend import NORMAL, OVER, Trend
 from .twcc import Acknowledged, SendHistory
 
 START, MINIMUM, MAXIMUM = 300_000, 30_000, 20_000_000  # bit/s
@@ -17,7 +17,7 @@ PROBE_EVERY, PROBE_LOW, PROBE_HIGH = 1.5, 4.0, 20.0  # s between probes: at firs
 LOW_BPS = 300_000
 PROBE_FIRST, PROBE_NEXT = 1.5, 2.5  # times the estimate: gently at first, boldly after one that went through
 REMB_HOLDS = 5.0  # s for which a receiver's estimate counts
-SHOWN_FOR = 10.0  # s for which a probe that found the link full keeps the estimate from running ahead
+SHOWN_FOR = 25.0  # s for which a probe that found the link full keeps the estimate from running ahead
 REPORTS_WAIT, REPORTS_WAIT_LIMIT = 8.0, 60.0  # s for which a rate that failed is not tried again, without transport-wide feedback
 QUEUE_FREE, QUEUE_CUT = 0.12, 0.6  # s of standing queue left alone; the most that is held back to drain one
 QUEUE_SERIOUS = 0.06  # s; below it the decrease after overuse is gentler in proportion: jitter looks like a queue that begins
@@ -225,7 +225,7 @@ class Estimator:
                 self._delay_rate = max(lower, float(self.minimum))
             band = CAPACITY_BAND * self._capacity
             self._capacity = acked if abs(acked - self._capacity) > band else self._capacity + (acked - self._capacity) * 0.3
-        elif state == NORMAL and self.queue < QUEUE_FREE:
+        elif state == NORMAL and self.queue < QUEUE_FREE:  # while a queue drains the rate is held
             if self._capacity and acked > self._capacity * (1.0 + CAPACITY_BAND):
                 self._capacity = 0.0
             if self._capacity and rate > self._capacity * (1.0 - CAPACITY_BAND):
@@ -238,8 +238,6 @@ class Estimator:
             if raised > ceiling:
                 raised = max(rate, ceiling)
             self._delay_rate = min(raised, float(self.maximum))
-        elif state == UNDER:
-            pass  # a queue drains: hold
 
     # probing
 

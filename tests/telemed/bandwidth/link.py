@@ -59,6 +59,7 @@ class Call:
     layers: dict[str, int]
     audio: int = 40_000
     cameras: int = 1
+    probe_steps: int = 1  # how many steps lie between looks at a running probe
     transport_wide: bool = True
     seed: int = 1
     ticks: list[Tick] = field(default_factory=list)
@@ -127,7 +128,7 @@ class Call:
                     size = int(min(1_100, max(debts[camera], 200)))
                     debts[camera] -= size
                     send(now, size)
-            if probe is not None:
+            if probe is not None and step % self.probe_steps == 0:
                 due = probe.due(now)
                 while due > 0:
                     self.probe_octets += min(due, probe.packet)

@@ -109,3 +109,17 @@ def test_links_that_never_stand_still_keep_sound_in_time() -> None:
         delays = sorted(delay for _, delay in call.audio_delay)
         assert delays[int(len(delays) * 0.95)] < 0.6
         assert sum(call.audio_lost.values()) / sum(call.audio_sent.values()) < 0.03
+
+
+@pytest.mark.parametrize(("cameras", "rate"), [(3, 300e3), (3, 1.5e6), (5, 3e6)])
+def test_several_cameras_share_without_swinging(cameras: int, rate: float) -> None:
+    call = Call(Link(lambda _: rate, jitter=0.02), LAYERS, cameras=cameras).run(130)
+    assert call.switches(10, 130) <= 3 * cameras
+    assert not any(choice.paused for choice in call.ticks[-1].choices)
+    assert sum(choice.bitrate for choice in call.ticks[-1].choices) > 0.6 * rate
+    assert not any(second > 10 for second in call.audio_lost)
+
+
+def test_a_sender_that_looks_at_a_probe_only_every_20_ms() -> None:
+    call = Call(falling(15, 40), LAYERS, probe_steps=4).run(60)
+    assert next(tick.time for tick in call.ticks if tick.time > 40 and tick.choices[1].rid == "h") < 50
