@@ -1,0 +1,220 @@
+"""Transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01): what a receiver notes, what a sender remembers."""
+
+from array import array
+from collections.abc import Sequence
+
+Acknowledged = tuple[float, float | None, int]  # sent at (s, our clock), arrived at (s, the receiver's clock) or None: lost, bytes
+
+TICK_US = 250  # unit of a receive delta
+REFERENCE_US = 64_000  # unit of the reference time
+REFERENCE_SPAN_US = REFERENCE_US << 24  # where the reference time wraps
+GAP = 2_000  # sequences; a longer hole starts a new feedback instead of naming each missing packet
+RECEIVED_LIMIT = 450  # packets in one feedback
+OCTET_LIMIT = 1_000  # of deltas and holes in one feedback: with chunks and head it stays below 1,200
+FEEDBACK_LIMIT = 16  # feedbacks in one take: whoever needs more sends nonsense
+PENDING_LIMIT = 20_000  # packets looked at in one take: a flood between two takes is cut here
+REMEMBERED = 250  # reported arrivals kept, to report around a packet that came late
+
+
+class FeedbackBuilder:
+    """Receiver side: `record` every packet that carries a transport-wide sequence, `take` a feedback every 50 to 100 ms."""
+
+    __slots__ = ("_count", "_highest", "_next", "_pending", "_reported", "note")
+
+    def __init__(self) -> None:
+        self._pending: list[int] = []
+        self.note = self._pending.append  # the inner loop may call note(arrival_us << 16 | sequence) and spare a call
+        self._reported: dict[int, int] = {}  # unwrapped sequence -> arrival, oldest first
+        self._highest = -1  # unwrapped; -1: nothing yet
+        self._next = 0  # first sequence that no feedback spoke of
+        self._count = 0
+
+    def record(self, sequence: int, arrival_us: int) -> None:
+        """Notes a packet: 16-bit sequence, arrival in microseconds of any steady clock. On the packet path: one append."""
+        self._pending.append(arrival_us << 16 | sequence)
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def take(self, sender: int, media: int) -> list[bytes]:
+        """The RTCP packets (PT 205, FMT 15) for what came since the last call; empty when nothing did.
+
+        More than one when the packets are many, far apart in sequence, or more than 8 s apart in time.
+        """
+        if not self._pending:
+            return []
+        pending = self._pending[:PENDING_LIMIT]
+        self._pending.clear()  # the same list stays: `note` is bound to it
+        arrivals = self._unwrap(pending)
+        if not arrivals:
+            return []
+        order = sorted(arrivals)
+        reported = self._reported
+        if order[0] < self._next:  # a late packet: what was reported after it is said again, so that it does not look lost
+            first = order[0]
+            again = {seq: at for seq, at in reported.items() if first < seq < self._next}
+            if again:
+                again.update(arrivals)
+                arrivals, order = again, sorted(again)
+        reported.update(arrivals)
+        if len(reported) > REMEMBERED * 2:
+            for seq in sorted(reported)[:-REMEMBERED]:
+                del reported[seq]
+        base = order[0] if order[0] < self._next or order[0] - self._next > GAP else self._next
+        self._next = max(self._next, order[-1] + 1)
+        packets: list[bytes] = []
+        position = 0
+        while position < len(order) and len(packets) < FEEDBACK_LIMIT:
+            packet, position = self._build(sender, media, base, order, arrivals, position)
+            packets.append(packet)
+            if position < len(order):
+                following = order[position]
+                base = order[position - 1] + 1
+                if following - base > GAP:
+                    base = following
+        return packets
+
+    def _unwrap(self, pending: list[int]) -> dict[int, int]:
+        """Unwrapped sequence -> first arrival, without what was reported before or is too old to matter."""
+        highest = self._highest
+        if highest < 0:
+            highest = (pending[0] & 0xFFFF) + 0x10000  # room below for packets that were overtaken at the start
+            self._next = min(highest + ((((entry & 0xFFFF) - highest + 0x8000) & 0xFFFF) - 0x8000) for entry in pending[:16])
+        reported = self._reported
+        arrivals: dict[int, int] = {}
+        for entry in pending:
+            seq = highest + ((((entry & 0xFFFF) - highest + 0x8000) & 0xFFFF) - 0x8000)
+            if seq > highest:
+                highest = seq
+            elif seq in reported or seq in arrivals or seq < highest - REMEMBERED:
+                continue
+            arrivals[seq] = entry >> 16
+        self._highest = highest
+        return arrivals
+
+    def _build(self, sender: int, media: int, base: int, order: list[int], arrivals: dict[int, int], position: int) -> tuple[bytes, int]:
+        """One feedback from `order[position]` on, and the position it reached."""
+        symbols = bytearray()
+        deltas = bytearray()
+        reference = arrivals[order[position]] // REFERENCE_US
+        clock = reference * REFERENCE_US
+        expected = base
+        octets = 0
+        end = min(len(order), position + RECEIVED_LIMIT)
+        while position < end:
+            seq = order[position]
+            ticks = (arrivals[seq] - clock + TICK_US // 2) // TICK_US
+            missing = seq - expected
+            if missing > GAP or octets > OCTET_LIMIT or not -0x8000 <= ticks <= 0x7FFF:
+                break
+            if missing:
+                symbols += bytes(missing)
+                octets += 4
+            if 0 <= ticks <= 0xFF:
+                symbols.append(1)
+                deltas.append(ticks)
+                octets += 1
+            else:
+                symbols.append(2)
+                deltas += (ticks & 0xFFFF).to_bytes(2, "big")
+                octets += 2
+            clock += ticks * TICK_US
+            expected = seq + 1
+            position += 1
+        body = bytearray(b"\x8f\xcd\0\0")
+        body += sender.to_bytes(4, "big") + media.to_bytes(4, "big")
+        body += (base & 0xFFFF).to_bytes(2, "big") + len(symbols).to_bytes(2, "big")
+        body += (reference & 0xFFFFFF).to_bytes(3, "big")
+        body.append(self._count)
+        self._count = (self._count + 1) & 0xFF
+        body += chunks(symbols)
+        body += deltas
+        padding = -len(body) % 4
+        if padding:
+            body[0] |= 0x20
+            body += bytes(padding - 1)
+            body.append(padding)
+        body[2:4] = (len(body) // 4 - 1).to_bytes(2, "big")
+        return bytes(body), position
+
+
+def chunks(symbols: bytearray) -> bytes:
+    """Packet status chunks (section 3.1.2 to 3.1.4) for symbols 0 (lost), 1 (small delta), 2 (large or negative delta)."""
+    out = bytearray()
+    position = 0
+    count = len(symbols)
+    while position < count:
+        symbol = symbols[position]
+        window = symbols[position : position + 14]
+        capacity = 7 if 2 in window else 14
+        if window[:capacity].count(symbol) == min(capacity, len(window)):  # one value through: a run holds it and what follows
+            stop = position + capacity
+            limit = min(count, position + 0x1FFF)
+            while stop < limit and symbols[stop] == symbol:
+                stop += 1
+            stop = min(stop, count)
+            out += (symbol << 13 | (stop - position)).to_bytes(2, "big")
+            position = stop
+            continue
+        value = 0b10 if capacity == 14 else 0b11
+        bits = 1 if capacity == 14 else 2
+        window = window[:capacity]
+        for each in window:
+            value = value << bits | each
+        out += (value << bits * (capacity - len(window))).to_bytes(2, "big")
+        position += len(window)
+    return bytes(out)
+
+
+class SendHistory:
+    """Sender side: when each transport-wide sequence left and how large it was, for the last `size` packets (a power of two)."""
+
+    __slots__ = ("_base", "_mask", "_sequences", "_sizes", "_times", "last_sent")
+
+    def __init__(self, size: int = 2048) -> None:
+        if size & (size - 1) or not 0 < size <= 0x8000:
+            raise ValueError("size must be a power of two up to 32768")
+        self._mask = size - 1
+        self._times = array("d", bytes(8 * size))
+        self._sizes = array("i", bytes(4 * size))  # 0: free or acknowledged; negative: reported lost once
+        self._sequences = array("H", bytes(2 * size))
+        self._base: float | None = None  # last arrival, unwrapped, microseconds
+        self.last_sent = float("-inf")
+
+    def sent(self, sequence: int, time: float, size: int) -> None:
+        """Notes a packet that leaves: 16-bit sequence, seconds, octets on the wire. On the packet path: four stores."""
+        index = sequence & self._mask
+        self._sequences[index] = sequence
+        self._times[index] = time
+        self._sizes[index] = size
+        self.last_sent = time
+
+    def apply(self, arrivals: Sequence[tuple[int, int | None]]) -> list[Acknowledged]:
+        """What became of our packets, in order of sequence; `arrivals` as in rtcp.TransportFeedback, microseconds.
+
+        A packet is returned once as arrived, and at most once as lost before that (it may have come late). Unknown ones are passed over.
+        """
+        times, sizes, sequences, mask = self._times, self._sizes, self._sequences, self._mask
+        out: list[Acknowledged] = []
+        append = out.append
+        offset: float | None = None
+        latest = self._base
+        for sequence, arrival in arrivals:
+            index = sequence & mask
+            size = sizes[index]
+            if not size or sequences[index] != sequence:
+                continue
+            if arrival is None:
+                if size > 0:
+                    sizes[index] = -size
+                    append((times[index], None, size))
+                continue
+            sizes[index] = 0
+            if offset is None:  # the reference time wraps once in 12 days: one look a feedback finds it
+                offset = 0.0 if latest is None else round((latest - arrival) / REFERENCE_SPAN_US) * float(REFERENCE_SPAN_US)
+            at = arrival + offset
+            if latest is None or at > latest:
+                latest = at
+            append((times[index], at * 1e-6, size if size > 0 else -size))
+        self._base = latest
+        return out

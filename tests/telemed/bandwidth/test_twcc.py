@@ -1,0 +1,119 @@
+"""Transport-wide feedback: what a receiver builds, and what a sender makes of it."""
+
+import random
+
+import pytest
+
+from telemed.relay.twcc import FeedbackBuilder, SendHistory, chunks
+
+from .feedback import parse
+
+
+def test_a_run_of_packets_is_one_run_length_chunk() -> None:
+    builder = FeedbackBuilder()
+    for n in range(100):
+        builder.record(65_500 + n & 0xFFFF, 1_000_000 + n * 2_000)
+    (packet,) = builder.take(1, 2)
+    assert len(packet) == 124  # 20 + one chunk + 100 deltas + padding
+    sender, media, arrivals = parse(packet)
+    assert (sender, media) == (1, 2)
+    assert [seq for seq, _ in arrivals] == [65_500 + n & 0xFFFF for n in range(100)]
+    assert all(at is not None and abs(at - (1_000_000 + n * 2_000)) <= 125 for n, (_, at) in enumerate(arrivals))
+    assert builder.take(1, 2) == []
+
+
+def test_loss_order_and_large_gaps_survive_the_round_trip() -> None:
+    rng = random.Random(7)
+    builder = FeedbackBuilder()
+    seen: dict[int, int] = {}
+    told: dict[int, int | None] = {}
+    clock = 5_000_000
+    for batch in range(60):
+        sequences = [batch * 50 + n for n in range(50) if rng.random() > 0.2]
+        for place in range(0, len(sequences) - 3, 7):
+            sequences[place], sequences[place + 2] = sequences[place + 2], sequences[place]
+        for seq in sequences:
+            clock += rng.choice((100, 1_500, 20_000, 90_000))
+            seen[seq] = clock
+            builder.record(seq & 0xFFFF, clock)
+        for packet in builder.take(1, 2):
+            assert len(packet) <= 1_200
+            for seq, at in parse(packet)[2]:
+                if told.get(seq) is None:
+                    told[seq] = at
+    assert {seq for seq, at in told.items() if at is not None} == set(seen)
+    assert set(range(min(seen), max(seen))) <= set(told)
+    assert all(abs(at - seen[seq]) <= 125 for seq, at in told.items() if at is not None)
+
+
+def test_a_late_packet_is_told_with_those_around_it() -> None:
+    builder = FeedbackBuilder()
+    for seq in (10, 11, 13, 14):
+        builder.record(seq, seq * 1_000)
+    assert [at is None for _, at in parse(builder.take(1, 2)[0])[2]] == [False, False, True, False, False]
+    builder.record(12, 16_000)
+    builder.record(12, 17_000)  # twice on the way: once told
+    builder.record(15, 18_000)
+    assert [(seq, at) for seq, at in parse(builder.take(1, 2)[0])[2]] == [(12, 16_000), (13, 13_000), (14, 14_000), (15, 18_000)]
+
+
+def test_strange_sequences_and_floods_stay_bounded() -> None:
+    rng = random.Random(3)
+    builder = FeedbackBuilder()
+    for _ in range(30_000):
+        builder.record(rng.randrange(65_536), rng.randrange(10**9))
+    packets = builder.take(1, 2)
+    assert 0 < len(packets) <= 16
+    assert all(len(packet) <= 1_200 and parse(packet) for packet in packets)
+    for n in range(3):
+        builder.record(n * 9_000, 10**9 + n)
+    assert sum(len(packet) for packet in builder.take(1, 2)) < 200
+    builder = FeedbackBuilder()
+    builder.record(1, 1_000_000)
+    builder.record(2, 60_000_000)  # a minute later does not fit a delta
+    assert [len(parse(packet)[2]) for packet in builder.take(1, 2)] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "symbols",
+    [b"\1" * 20_000, b"\0\1" * 30, b"\1\1\2\0\1\1\1\1\1\1\1\1\1\1\1\1", b"\2" * 3, b"\1" * 13 + b"\0", b"\2\2\2\2\2\2\2\1"],
+)
+def test_chunks_name_every_symbol(symbols: bytes) -> None:
+    out = chunks(bytearray(symbols))
+    body = b"\x8f\xcd\0\0" + bytes(8) + b"\0\0" + len(symbols).to_bytes(2, "big") + bytes(4) + out
+    body += b"".join(bytes(symbol) for symbol in symbols)
+    body += bytes(-len(body) % 4)
+    words = (len(body) // 4 - 1).to_bytes(2, "big")
+    padding = -(20 + len(out) + sum(symbols)) % 4
+    packet = bytearray(body[:2] + words + body[4:])
+    if padding:
+        packet[0] |= 0x20
+        packet[-1] = padding
+    assert [at is not None for _, at in parse(bytes(packet))[2]] == [symbol > 0 for symbol in symbols]
+
+
+def test_history_tells_each_packet_once() -> None:
+    history = SendHistory(64)
+    for seq in range(65_530, 65_540):
+        history.sent(seq & 0xFFFF, seq / 100, 1_000)
+    told = history.apply([(65_530, 1_000), (65_531, None), (0, 3_000), (999, 5)])
+    assert told == [(655.3, 0.001, 1_000), (655.31, None, 1_000), (655.36, 0.003, 1_000)]
+    assert history.apply([(65_530, 1_000), (65_531, None)]) == []
+    assert history.apply([(65_531, 9_000)]) == [(655.31, 0.009, 1_000)]
+    for seq in range(4, 4 + 64):
+        history.sent(seq, 700.0, 10)
+    assert history.apply([(1, 1)]) == []  # overwritten long ago
+    with pytest.raises(ValueError):
+        SendHistory(100)
+
+
+def test_history_follows_the_reference_time_over_its_wrap() -> None:
+    history = SendHistory()
+    span = 64_000 << 24
+    history.sent(1, 0.0, 10)
+    history.sent(2, 0.1, 10)
+    first = history.apply([(1, span - 50_000)])[0][1]
+    second = history.apply([(2, 50_000)])[0][1]
+    assert first is not None
+    assert second is not None
+    assert second - first == pytest.approx(0.1, abs=1e-6)
