@@ -1,4 +1,7 @@
-"""Command line: python -m telemed.record play|index|recover. The key is read from a file or the variable TELEMED_RECORD_KEY, never from an argument."""
+"""Command line: python -m telemed.record play|index|recover.
+
+The key is read from a file or the variable TELEMED_RECORD_KEY, never from an argument.
+"""
 
 import argparse
 import json

@@ -9,8 +9,8 @@ INNER = ("cues", "state", "arrived", "rtp", "report", "closed")  # needed while 
 def align(index: Index) -> None:
     """Gives each track with a file its "offset": seconds from the recording's start to the track's time 0.
 
-    Arrivals are late by what the network and its jitter took. Tracks of one participant are put to each other as the sender's reports say (RFC 3550 6.4.1),
-    and together to where the least late of them arrived.
+    Arrivals are late by what the network and its jitter took. Tracks of one participant are put to each other as the sender's
+    reports say (RFC 3550 6.4.1), and together to where the least late of them arrived.
     """
     groups: dict[str, list[float]] = {}
     for track in index["tracks"]:

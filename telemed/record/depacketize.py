@@ -1,6 +1,6 @@
 """From RTP packets in order to whole frames, for each codec.
 
-After a loss nothing is given out until a frame that can be decoded without what is missing: a still picture is honest, a smeared one is not.
+After a loss nothing is given out until a frame that needs nothing of what is missing: a still picture is honest, a smeared one is not.
 """
 
 from typing import Protocol
@@ -17,16 +17,27 @@ ALL = 99  # every temporal layer can be decoded
 class Depacketizer(Protocol):
     """Takes packets in order, marked by Packet.number where some are missing."""
 
-    waiting: bool  # for a keyframe
     malformed: int
     dropped: int  # whole frames left out because what they are built on is missing
+
+    @property
+    def waiting(self) -> bool:
+        """For a keyframe."""
+        ...
 
     def push(self, packet: Packet) -> list[Frame]: ...
 
 
 def depacketizer(codec: str) -> Depacketizer:
     """By the name in the SDP, in any case. Raises ValueError where it is none of ours."""
-    kinds: dict[str, type[Opus | Red | Vp8 | Vp9 | H264 | Av1]] = {"opus": Opus, "red": Red, "vp8": Vp8, "vp9": Vp9, "h264": H264, "av1": Av1}
+    kinds: dict[str, type[Opus | Red | Vp8 | Vp9 | H264 | Av1]] = {
+        "opus": Opus,
+        "red": Red,
+        "vp8": Vp8,
+        "vp9": Vp9,
+        "h264": H264,
+        "av1": Av1,
+    }
     if codec.lower() not in kinds:
         raise ValueError(f"{codec} cannot be recorded")
     return kinds[codec.lower()]()

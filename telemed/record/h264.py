@@ -10,13 +10,14 @@ LEFT_OUT = {9, 12}  # delimiters and filler: MP4 has its own way
 
 
 def begins(payload: bytes) -> bool:
-    """Whether a packet surely is the first of a picture: it opens with parameter sets, SEI, a delimiter, or the slice of macroblock 0."""
-    kind, rest = payload[0] & 31, payload[1:]
-    if kind == STAP_A and len(payload) > 4:
-        kind, rest = payload[3] & 31, payload[4:]
-    elif kind == FU_A and len(payload) > 2 and payload[1] & 0x80:
-        kind, rest = payload[1] & 31, payload[2:]
-    return kind in (6, 7, 8, 9) or (kind in (1, 2, 5) and rest[:1] >= b"\x80")
+    """Whether a packet surely is the first of a picture: it opens with a delimiter or a sequence parameter set.
+
+    A slice of macroblock 0 may have had parameter sets before it.
+    """
+    kind = payload[0] & 31
+    if kind == STAP_A and len(payload) > 3:
+        kind = payload[3] & 31
+    return kind in (SPS, 9)
 
 
 def units(parts: list[bytes]) -> list[bytes]:

@@ -16,7 +16,10 @@ Index = dict[str, Any]
 
 
 def fold(index: Index, line: Line) -> None:
-    """Applies one line: {"set": ...} to the recording, {"track": n, "set" | "gap" | "cues": ...} to its nth track, {"consent": ...} to a participant."""
+    """Applies one line.
+
+    {"set": ...}: to the recording; {"consent": ...}: one more participant; {"track": n, "set" | "gap" | "cues": ...}: to its nth track.
+    """
     if "consent" in line:
         index.setdefault("participants", []).append(line["consent"])
     elif "track" not in line:

@@ -94,7 +94,7 @@ class Mp4:
         if not self._samples:
             return b""
         times = [ticks for ticks, _ in self._samples]
-        # How long the last one lasts is told by the next fragment's time; until then as long as the one before, and a pause is no frame's length.
+        # How long the last one lasts is told by the next fragment's time; until then as long as the one before, but no pause.
         times.append(following or times[-1] + min(self._last, self._clock))
         trun = b"".join(
             struct.pack(">III", max(1, b - a), len(frame.data), SYNC if frame.key else DEPENDS)

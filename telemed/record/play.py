@@ -12,7 +12,9 @@ from telemed.record.sealed import SealedError, SealedReader, Tampered
 def play(folder: Path, out: Path, key: bytes) -> tuple[Index, list[str]]:
     """Decrypts into `out`: a file a track and index.json. Also of a recording that still runs, as far as it is.
 
-    Returns the index and a line for each file that is not what was written; nothing is kept of such a one. Raises WrongKey, Tampered (the index), OSError.
+    Returns the index and a line for each file that is not what was written; nothing is kept of such a one.
+
+    Raises WrongKey, Tampered (the index), OSError.
     """
     index = read_index(folder, key)
     out.mkdir(mode=0o700, parents=True, exist_ok=True)

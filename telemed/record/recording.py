@@ -57,7 +57,8 @@ class Limits:
 class Recording:
     """Writes until `stop`, a limit or an error of the disk.
 
-    The constructor checks the consents, then makes the folder and its journal: some file work. In an event loop use `await Recording.start(...)`.
+    The constructor checks the consents, then makes the folder and its journal, which waits for the disk: in an event loop use
+    `await Recording.start(...)`.
     All other methods return at once and are for one thread, the event loop's.
     """
 
@@ -78,8 +79,8 @@ class Recording:
 
         folder: made, or empty. key: from a setting, at least 16 bytes. zone: of the times in the index, by default the machine's.
         clock: the one `arrival` of packets is read from (that of asyncio loops by default).
-        on_end(reason): it ended by itself, with reason "bytes", "seconds", "disk-full" or "disk-error". on_keyframe(track): one is needed to go on after a
-        loss. Both are called from the writing thread.
+        on_end(reason): it ended by itself, with reason "bytes", "seconds", "disk-full" or "disk-error".
+        on_keyframe(track): one is needed to go on after a loss. Both are called from the writing thread.
 
         Raises ConsentMissing, FileExistsError (the folder holds something), OSError, ValueError.
         """
@@ -157,7 +158,9 @@ class Recording:
         return self.stop(f"withdrawn by {participant}")
 
     def track(self, track_id: str, participant: str, kind: Kind, codec: str, clock: int, rids: Sequence[str] = ()) -> TrackWriter:
-        """A file to be. codec: opus, red (opus within), VP8, VP9, H264, AV1. clock: of the RTP timestamps, Hz. rids: the layers that will be written.
+        """A file to be. codec: opus, red (opus within), VP8, VP9, H264, AV1.
+
+        clock: of the RTP timestamps, Hz. rids: the layers that will be written.
 
         Raises ConsentMissing, ValueError (a codec not ours, too many tracks, an open track of that id), RuntimeError when it has ended.
         """

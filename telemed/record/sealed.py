@@ -3,7 +3,8 @@
 header: "HHSEAL1\\n", 16 bytes id of what the file belongs to, 16 bytes salt, 8 bytes that tell a wrong key from a changed file
 chunk:  4 bytes length (upper bit: the last one), 12 bytes nonce, ciphertext, 16 bytes tag
 
-AES-256-GCM; a chunk's associated data is the header, its number and its length, so none can be dropped, repeated, swapped or brought from another file.
+AES-256-GCM; a chunk's associated data is the header, its number and its length, so none can be dropped, repeated, swapped or
+brought from another file.
 The key is HKDF(setting, salt, id and the file's name). Nonces are random: after a crash a number may be written again with other content.
 """
 

@@ -188,8 +188,8 @@ class TrackWriter:
     def _counts(self) -> dict[str, Any]:
         d, line = self._depacketizer, self._timeline
         out: dict[str, Any] = {
-            "arrived": round(line.offset - self._named["origin"], 4), "rtp": line.first, "frames": self._frames, "keyframes": self._keyframes,
-            "packets": self._packets, "lost": self._reorder.lost, "late": self._reorder.late, "malformed": d.malformed + self._malformed,
+            "arrived": round(line.offset - self._named["origin"], 4), "rtp": line.first,
+            "frames": self._frames, "keyframes": self._keyframes, "packets": self._packets, "lost": self._reorder.lost, "late": self._reorder.late, "malformed": d.malformed + self._malformed,
             "left_out": d.dropped,
         }  # fmt: skip
         return out | ({"report": self._report} if self._report is not None else {})
@@ -224,16 +224,21 @@ def finished(patches: list[tuple[int, bytes]], length: int, digest: str) -> dict
 def finish_after_crash(path: Path, key: bytes, track: dict[str, Any]) -> dict[str, Any]:
     """Gives a file that its writer left behind an end. Raises SealedError, OSError."""
     made = muxer(track["codec"])(track["codec"], track["clock"], datetime.fromisoformat(track["begun"]))
+    patches: list[tuple[int, bytes]] = []
     with SealedReader(path, key) as reader:
-        complete, length = reader.complete, reader.length
-    rest, patches = b"", list[tuple[int, bytes]]()
+        complete, length = reader.complete, reader.starts[-1] if reader.complete else 0
+        last = reader.chunk(len(reader.starts) - 1) if complete else b""
     writer = None if complete else SealedWriter.reopen(path, key)
     if writer is not None:
         length = writer.length
-        if "state" in track:
-            made.restore(track["state"], [(a, b) for a, b in track["cues"]], length, track["seconds"])
-            rest, patches = made.finish()
+    rest = b""
+    if "state" in track:
+        made.restore(track["state"], [(a, b) for a, b in track["cues"]], length, track.get("seconds", 0.0))
+        rest, patches = made.finish()
+    if writer is not None:
         writer.finish(rest)
+    elif rest != last:
+        patches = []  # it was finished with more than the journal knows of: it plays, but is not led through by cues
     digest = hashlib.sha256()
     with SealedReader(path, key) as reader:
         for piece in reader.read():

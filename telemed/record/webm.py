@@ -1,7 +1,7 @@
 """WebM (Matroska, RFC 9559): one track a file, written forward only, and whole after every cluster.
 
-The segment's length, its duration and the place of the cues are known at the end only. Room is kept for them, and `finish` says what belongs there, for
-whoever writes a plain file (a sealed one is never written over). A file without them plays all the same.
+The segment's length, its duration and the place of the cues are known at the end only. Room is kept for them, and `finish` says
+what belongs there, for whoever writes a plain file (a sealed one is never written over). A file without them plays all the same.
 """
 
 import struct
