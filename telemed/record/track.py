@@ -188,10 +188,16 @@ class TrackWriter:
     def _counts(self) -> dict[str, Any]:
         d, line = self._depacketizer, self._timeline
         out: dict[str, Any] = {
-            "arrived": round(line.offset - self._named["origin"], 4), "rtp": line.first,
-            "frames": self._frames, "keyframes": self._keyframes, "packets": self._packets, "lost": self._reorder.lost, "late": self._reorder.late, "malformed": d.malformed + self._malformed,
+            "arrived": round(line.offset - self._named["origin"], 4),
+            "rtp": line.first,
+            "frames": self._frames,
+            "keyframes": self._keyframes,
+            "packets": self._packets,
+            "lost": self._reorder.lost,
+            "late": self._reorder.late,
+            "malformed": d.malformed + self._malformed,
             "left_out": d.dropped,
-        }  # fmt: skip
+        }
         return out | ({"report": self._report} if self._report is not None else {})
 
     def finish(self) -> None:
