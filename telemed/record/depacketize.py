@@ -3,6 +3,7 @@
 After a loss nothing is given out until a frame that needs nothing of what is missing: a still picture is honest, a smeared one is not.
 """
 
+import struct
 from typing import Protocol
 
 from telemed.record import av1, h264, vp9
@@ -170,7 +171,7 @@ class Video:
         parts, self._parts, self._size = self._parts, [], 0
         try:
             frame = self.assemble(parts)
-        except (ValueError, IndexError):
+        except (ValueError, IndexError, struct.error):
             frame = None
         if frame is None:
             self.malformed += 1

@@ -68,6 +68,8 @@ def _plain(unit: bytes) -> bytes:
 
 def set_id(unit: bytes) -> int:
     """The id within a parameter set."""
+    if len(unit) > 4096:
+        raise ValueError("no parameter set is that long")
     bits = Bits(_plain(unit[:16]))
     bits(8 if unit[0] & 31 == PPS else 32)
     return bits.ue()

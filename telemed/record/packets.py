@@ -1,7 +1,9 @@
 """RTP packets back in order: a short wait for late ones, and a mark where one never came."""
 
+import struct
 from dataclasses import dataclass
 
+HEADER = struct.Struct(">BBHII")
 WAIT = 0.5  # seconds a missing packet may take; two resends at 200 ms round trip fit in
 HELD = 512  # most packets waiting for a missing one
 JUMP = 3000  # a sequence number farther off than this is a restart of the sender (RFC 3550 A.1, MAX_DROPOUT)
@@ -17,6 +19,7 @@ class Packet:
     marker: bool
     payload: bytes
     arrival: float  # seconds
+    kind: int = 0  # payload type
     number: int = 0  # the sequence without wrap, set by Reorder; one more than the last where nothing is missing
 
 
@@ -33,9 +36,9 @@ def parse(data: bytes, arrival: float) -> Packet | None:
         end -= data[-1]
     if end < start:
         return None
-    sequence, timestamp, ssrc = int.from_bytes(data[2:4], "big"), int.from_bytes(data[4:8], "big"), int.from_bytes(data[8:12], "big")
+    _, second, sequence, timestamp, ssrc = HEADER.unpack_from(data)
     # An empty one (padding, sent to probe the link) is kept: its number is not missing.
-    return Packet(sequence, timestamp, ssrc, data[1] >= 0x80, data[start:end], arrival)
+    return Packet(sequence, timestamp, ssrc, second >= 0x80, data[start:end], arrival, second & 0x7F)
 
 
 class Reorder:

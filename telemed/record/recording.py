@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from telemed.ports import Kind
 from telemed.record.align import align
-from telemed.record.index import JOURNAL, Index, Line, fold, read_index, read_journal, sync_folder, write_index
+from telemed.record.index import INDEX, JOURNAL, Index, Line, fold, read_index, read_journal, sync_folder, write_index
 from telemed.record.sealed import SealedError, SealedWriter
 from telemed.record.track import TrackWriter, finish_after_crash
 
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 BATCH = 0.25  # seconds between looks at the queue
 FLUSH = 0.7  # seconds between writes of a track: with BATCH within the second that a crash may cost
 SYNC = 5.0  # seconds between fsyncs: what a power failure may cost
+TURN = 32  # packets in one go, some 0.2 ms
 QUEUE_MAX = 32 << 20  # bytes that may wait for a slow disk
 AHEAD = timedelta(minutes=5)  # a consent's clock may be that far ahead
 
@@ -157,10 +158,20 @@ class Recording:
         """Somebody no longer agrees: the recording ends here."""
         return self.stop(f"withdrawn by {participant}")
 
-    def track(self, track_id: str, participant: str, kind: Kind, codec: str, clock: int, rids: Sequence[str] = ()) -> TrackWriter:
-        """A file to be. codec: opus, red (opus within), VP8, VP9, H264, AV1.
+    def track(
+        self,
+        track_id: str,
+        participant: str,
+        kind: Kind,
+        codec: str,
+        clock: int,
+        rids: Sequence[str] = (),
+        types: Mapping[int, str] | None = None,
+    ) -> TrackWriter:
+        """A file to be. codec: opus, red (opus within), VP8, VP9, H264, AV1; one that changes is a new track.
 
-        clock: of the RTP timestamps, Hz. rids: the layers that will be written.
+        clock: of the RTP timestamps, Hz. rids: the layers that will be written. types: what each payload type is, where there are several,
+        as red beside opus; packets of any other (RTX, telephone events, comfort noise) only count as not lost.
 
         Raises ConsentMissing, ValueError (a codec not ours, too many tracks, an open track of that id), RuntimeError when it has ended.
         """
@@ -174,10 +185,18 @@ class Recording:
             raise ValueError(f"track {track_id} is recorded already")
         if clock <= 0:
             raise ValueError("the clock is a number of ticks a second")
+        beside = {"opus"} if codec.lower() == "red" else set[str]()
+        if types and not {name.lower() for name in types.values()} <= {codec.lower()} | beside:
+            raise ValueError("only red has another codec beside it, which is opus")
         named = {"track": track_id, "participant": participant, "kind": kind, "codec": codec, "clock": clock, "rids": list(rids)}
         number = len(self._tracks)
         track = TrackWriter(
-            number, named | {"begun": self._now(), "origin": self._begun}, self._enqueue, self._note, self._create, self._on_keyframe
+            number,
+            named | {"begun": self._now(), "origin": self._begun, "types": types},
+            self._enqueue,
+            self._note,
+            self._create,
+            self._on_keyframe,
         )
         self._tracks.append(track)
         begun = self._now().isoformat()
@@ -264,8 +283,11 @@ class Recording:
         self._drain()
 
     def _drain(self) -> None:
-        queue = self._queue
+        queue, n = self._queue, 0
         while queue:
+            n += 1
+            if n % TURN == 0:
+                time.sleep(0)  # lets go of the interpreter, which the event loop may be waiting for
             track, what, arrival = queue.popleft()
             if isinstance(what, bytes):
                 assert track is not None
@@ -294,6 +316,11 @@ class Recording:
         self._write_journal()
         self._journal.finish()
         write_index(self.folder, self._key, self.id, self._index)
+
+
+def unfinished(root: Path) -> list[Path]:
+    """The folders right below `root` whose recordings run or crashed: `recover` tells which (Busy)."""
+    return sorted(path.parent for path in root.glob(f"*/{JOURNAL}") if not (path.parent / INDEX).exists())
 
 
 def recover(folder: Path, key: bytes) -> Index:

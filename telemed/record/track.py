@@ -1,7 +1,9 @@
 """One track of a recording: packets in at one end (the event loop), a sealed file at the other (the recording's thread)."""
 
 import hashlib
-from collections.abc import Callable
+import logging
+import struct
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from telemed.record.mp4 import Mp4
 from telemed.record.packets import Packet, Reorder, parse
 from telemed.record.sealed import SealedReader, SealedWriter
 from telemed.record.webm import WebM
+
+log = logging.getLogger(__name__)
 
 RESTART = 5.0  # seconds by which timestamps and arrivals may differ from one frame to the next before it is a new clock
 SETTLE = 10.0  # seconds in which the least delayed packet is looked for
@@ -73,6 +77,8 @@ class TrackWriter:
         self._codec: str = named["codec"]
         self._clock: int = named["clock"]
         self._enqueue, self._note, self._create, self._keyframe = enqueue, note, create, keyframe
+        types: Mapping[int, str] | None = named.get("types")
+        self._types = {number: name.lower() for number, name in types.items()} if types else None
         self._audio = named["kind"] == "audio"
         # From here on only the thread.
         self._reorder, self._depacketizer, self._timeline = Reorder(), depacketizer(self._codec), Timeline(self._clock)
@@ -117,6 +123,12 @@ class TrackWriter:
             self._malformed += 1
             return
         self._packets += 1
+        if self._types is not None:
+            name = self._types.get(packet.kind)
+            if name is None:
+                packet.payload = b""
+            elif name != self._codec.lower() and packet.payload:
+                packet.payload = b"\0" + packet.payload  # opus as red without redundancy
         self._released(self._reorder.push(packet))
 
     def tick(self, now: float) -> None:
@@ -127,14 +139,17 @@ class TrackWriter:
         for packet in packets:
             try:
                 frames = self._depacketizer.push(packet)
-            except (ValueError, IndexError):
+            except (ValueError, IndexError, struct.error):
                 self._depacketizer.malformed += 1
                 continue
             for frame in frames:
                 self._frame(frame)
             if self._depacketizer.waiting and self._keyframe is not None and packet.arrival - self._asked > 1:
                 self._asked = packet.arrival
-                self._keyframe(self.id)
+                try:
+                    self._keyframe(self.id)
+                except Exception:
+                    log.exception("nobody could be asked for a keyframe of track %s", self.id)
 
     def _frame(self, frame: Frame) -> None:
         if self._file is None:

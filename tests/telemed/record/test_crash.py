@@ -12,7 +12,7 @@ import pytest
 from telemed.record.__main__ import main
 from telemed.record.index import INDEX, read_index
 from telemed.record.play import play
-from telemed.record.recording import Busy, recover
+from telemed.record.recording import Busy, recover, unfinished
 from telemed.record.sealed import Tampered, WrongKey
 from tests.telemed.record.media import KEY, decode
 
@@ -51,6 +51,7 @@ def crashed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
     with pytest.raises(Busy):
         recover(folder, KEY)
     assert read_index(folder, KEY)["unfinished"]
+    assert unfinished(folder.parent) == [folder]
     process.send_signal(signal.SIGKILL)
     rest = process.stdout.read().split()
     process.wait()
@@ -70,6 +71,7 @@ def test_what_was_flushed_plays_before_and_after_recovery(crashed: tuple[Path, f
         file.write(b"\0\0\1\0" + os.urandom(100))
     index = recover(folder, KEY)
     assert index["recovered"]
+    assert not unfinished(folder.parent)
     assert index["why"] == "crashed"
     assert index["participants"][0]["participant"] == "bn-an"
     index, problems = play(folder, tmp_path / "after", KEY)

@@ -64,7 +64,7 @@ def test_a_new_source_or_a_far_jump_is_a_break_but_no_loss(sequence: int, ssrc: 
 
 
 def test_headers_of_every_shape() -> None:
-    assert parse(rtp(7, 8, b"abc", True), 1.5) == Packet(7, 8, 0x1234, True, b"abc", 1.5)
+    assert parse(rtp(7, 8, b"abc", True), 1.5) == Packet(7, 8, 0x1234, True, b"abc", 1.5, 96)
     csrc = struct.pack(">BBHIIII", 0x82, 96, 7, 8, 9, 1, 2) + b"abc"
     assert parse(csrc, 0).payload == b"abc"  # type: ignore[union-attr]
     padded = struct.pack(">BBHII", 0xA0, 96, 7, 8, 9) + b"abc\0\0\x03"

@@ -1,7 +1,10 @@
 """Packets in, files out that an independent reader decodes."""
 
 import json
+import os
 import random
+import threading
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,8 +14,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from telemed.record.play import play
-from telemed.record.recording import ConsentMissing, Limits, Recording
-from tests.telemed.record.media import KEY, Sent, audio, decode, rtp, video
+from telemed.record.recording import ConsentMissing, Limits, Recording, recover
+from tests.telemed.record.media import KEY, Sent, audio, decode, encoded, rtp, video
 
 AGREED = {"bn-an": datetime.now(UTC), "bs-binh": datetime.now(UTC)}
 CODECS = ["VP8", "VP9", "H264", "AV1"]
@@ -127,6 +130,21 @@ def test_redundant_sound_fills_what_was_lost(tmp_path: Path) -> None:
     assert decode(out / track["file"]).samples >= 58 * 960
 
 
+def test_payload_types_beside_the_codec(tmp_path: Path) -> None:
+    r = recording(tmp_path / "in")
+    track = r.track("s", "bn-an", "audio", "red", 48_000, types={63: "red", 111: "opus"})
+    for n, p in enumerate(audio(30)):
+        payload, kind = (p.data[20:], 111) if n % 3 else (b"\x6f" + p.data[20:], 63)
+        data = rtp(100 + n, 5000 + n * 960, payload if n != 10 else b"\x05\x80\0\0", extension=False)
+        track.write(data[:1] + bytes([101 if n == 10 else kind]) + data[2:], p.arrival)
+    index = r.stop().result(20)
+    play(tmp_path / "in", tmp_path / "out", KEY)
+    assert (index["tracks"][0]["frames"], index["tracks"][0]["lost"]) == (29, 0)
+    assert decode(tmp_path / "out" / index["tracks"][0]["file"]).samples >= 28 * 960
+    with pytest.raises(RuntimeError):
+        r.track("v", "bn-an", "video", "VP8", 90_000)
+
+
 def test_a_lost_frame_of_a_higher_temporal_layer_costs_that_layer_only(tmp_path: Path) -> None:
     """Layers 0 2 1 2; the descriptors tell so, whatever the encoder did (the decoder does not mind)."""
     sent = []
@@ -239,8 +257,6 @@ def test_who_comes_later_has_to_agree_and_who_no_longer_agrees_ends_it(tmp_path:
     ("limits", "why"), [(Limits(bytes=2000, free=0), "bytes"), (Limits(seconds=0, free=0), "seconds"), (Limits(), "disk-full")]
 )
 def test_a_limit_ends_it_with_whole_files(limits: Limits, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import threading
-
     monkeypatch.setattr("telemed.record.recording.FLUSH", 0)
     monkeypatch.setattr("telemed.record.recording.BATCH", 0.01)
     ended, reasons = threading.Event(), list[str]()
@@ -254,6 +270,89 @@ def test_a_limit_ends_it_with_whole_files(limits: Limits, why: str, tmp_path: Pa
     assert reasons == [why]
     assert r.stop().result(1)["why"] == why
     assert not play(tmp_path / "in", tmp_path / "out", KEY)[1]
+
+
+def test_a_disk_that_hangs_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("telemed.record.recording.FLUSH", 0)
+    monkeypatch.setattr("telemed.record.recording.BATCH", 0.01)
+    hangs, goes_on, real = threading.Event(), threading.Event(), os.write
+
+    def slow(file: int, data: bytes) -> int:
+        hangs.set()
+        assert goes_on.wait(20)
+        return real(file, data)
+
+    r = recording(tmp_path / "in")
+    monkeypatch.setattr("telemed.record.sealed.os.write", slow)
+    track = r.track("v", "bn-an", "video", "VP8", 90_000)
+    for i, p in enumerate(video("VP8")):
+        track.write(p.data, p.arrival)
+        assert i or hangs.wait(20)
+    track.close()
+    done = r.stop()
+    assert not done.done()
+    goes_on.set()
+    assert done.result(20)["tracks"][0]["frames"] == 45
+
+
+def test_a_disk_that_fails_ends_it_and_what_was_written_can_be_recovered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("telemed.record.recording.FLUSH", 0)
+    monkeypatch.setattr("telemed.record.recording.BATCH", 0.01)
+    ended, written, real = list[str](), threading.Event(), os.write
+
+    def fails(file: int, data: bytes) -> int:
+        if written.is_set():
+            raise OSError(5, "Input/output error")
+        return real(file, data)
+
+    monkeypatch.setattr("telemed.record.sealed.os.write", fails)
+    r = recording(tmp_path / "in", on_end=ended.append)
+    track = r.track("v", "bn-an", "video", "VP8", 90_000)
+    sent = video("VP8")
+    for p in sent[:20]:
+        track.write(p.data, p.arrival)
+    while not track.size > 1000:
+        time.sleep(0.01)
+    written.set()
+    for p in sent[20:]:
+        track.write(p.data, p.arrival)
+    with pytest.raises(OSError, match="Input"):
+        r.stop().result(20)
+    r._thread.join(20)
+    monkeypatch.undo()
+    assert ended == ["disk-error"]
+    index = recover(tmp_path / "in", KEY)
+    assert not play(tmp_path / "in", tmp_path / "out", KEY)[1]
+    assert len(decode(tmp_path / "out" / index["tracks"][0]["file"]).times) >= 1
+
+
+@pytest.mark.parametrize("codec", [*CODECS, "opus"])
+def test_an_hour_of_silence_is_neither_a_gap_nor_a_restart(codec: str, tmp_path: Path) -> None:
+    sent = audio(20) if codec == "opus" else video(codec, 20)
+    clock = 48_000 if codec == "opus" else 90_000
+
+    def later(p: Sent) -> Sent:
+        timestamp = int.from_bytes(p.data[4:8], "big") + 3600 * clock & 0xFFFFFFFF
+        return Sent(p.data[:4] + timestamp.to_bytes(4, "big") + p.data[8:], p.arrival + 3600.2, p.frame)
+
+    index, out = recorded(tmp_path, {codec: [later(p) if p.frame >= 10 else p for p in sent]})
+    assert index["tracks"][0]["gaps"] == []
+    seen = decode(out / index["tracks"][0]["file"])
+    assert len([t for t in seen.times if t < 1]) == 10
+    assert seen.times[-1] == pytest.approx(3600 + 19 * (0.02 if codec == "opus" else 1 / 30), abs=0.002)
+
+
+def test_the_spatial_layers_of_a_vp9_picture_are_one_superframe(tmp_path: Path) -> None:
+    """Frames 2n and 2n+1 of a plain stream stand for the layers of picture n: the decoder finds both."""
+    out: list[Sent] = []
+    for n, frame in enumerate(encoded("VP9", 20, 20)):
+        layer, picture = n % 2, n // 2
+        # I, P but in the first, L, F unset so that TL0PICIDX follows, B and E; SID in the layer index.
+        head = bytes([0x80 | 0x40 * (n > 0) | 0x20 | 0x0C, picture, layer << 1, picture])
+        out.append(Sent(rtp(100 + n, 5000 + picture * 3000, head + frame, bool(layer)), 100 + picture / 30, picture))
+    index, folder = recorded(tmp_path, {"VP9": out})
+    assert index["tracks"][0]["frames"] == 10
+    assert len(decode(folder / index["tracks"][0]["file"]).times) == 20
 
 
 def test_a_disk_that_keeps_nothing_up_bounds_what_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
