@@ -30,7 +30,7 @@ def kind(unit: bytes) -> int:
 
 def units(parts: list[bytes]) -> list[bytes]:
     """The OBUs of a temporal unit, as they were sent, without delimiters, tile lists and padding. Raises ValueError, IndexError."""
-    out: list[bytes] = []
+    out: list[list[bytes]] = []  # the fragments of each
     more = False
     for part in parts:
         continues, following, count = bool(part[0] & 0x80), bool(part[0] & 0x40), part[0] >> 4 & 3
@@ -47,16 +47,16 @@ def units(parts: list[bytes]) -> list[bytes]:
                 if end > len(part):
                     raise ValueError("an OBU longer than its packet")
             if n == 1 and continues:
-                out[-1] += part[at:end]
+                out[-1].append(part[at:end])
             else:
-                out.append(part[at:end])
+                out.append([part[at:end]])
             at = end
         if count and n != count:
             raise ValueError("fewer OBUs than announced")
         more = following
     if more:
         raise ValueError("an OBU without an end")
-    return [u for u in out if u and kind(u) not in (DELIMITER, TILES, PADDING)]
+    return [u for u in map(b"".join, out) if u and kind(u) not in (DELIMITER, TILES, PADDING)]
 
 
 def _split(unit: bytes) -> tuple[bytes, bytes]:

@@ -11,6 +11,7 @@ from telemed.record.frames import Frame
 from telemed.record.packets import Packet
 
 FRAME_MAX = 8 << 20  # bytes of one frame; more is no picture
+PACKETS_MAX = 16_384  # of one frame
 SETS_MAX = 64  # H.264 parameter sets kept; an encoder has a handful
 ALL = 99  # every temporal layer can be decoded
 
@@ -141,7 +142,7 @@ class Video:
     def push(self, packet: Packet) -> list[Frame]:
         out: list[Frame] = []
         if packet.number != self._number + 1:
-            self._parts, self._skipping, self._level = [], True, -1
+            self._parts, self._size, self._skipping, self._level = [], 0, True, -1
             self._broken = self._broken or self._number >= 0
             self._timestamp = -1
         self._number = packet.number
@@ -162,7 +163,7 @@ class Video:
             if self._parts:
                 self._close(out)
             self._skipping, self._timestamp = False, -1
-        elif self._size > FRAME_MAX:
+        elif self._size > FRAME_MAX or len(self._parts) > PACKETS_MAX:
             self._parts, self._size, self._skipping, self._level = [], 0, True, -1
             self.malformed += 1
         return out

@@ -48,4 +48,5 @@ def _track(folder: Path, out: Path, key: bytes, index: Index, track: dict[str, A
         for at, data in track.get("patches", []):
             file.seek(at)
             file.write(bytes.fromhex(data))
-    track["played_sha256"] = hashlib.sha256((out / track["file"]).read_bytes()).hexdigest()
+    with (out / track["file"]).open("rb") as file:
+        track["played_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()

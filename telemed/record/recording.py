@@ -29,6 +29,7 @@ BATCH = 0.25  # seconds between looks at the queue
 FLUSH = 0.7  # seconds between writes of a track: with BATCH within the second that a crash may cost
 SYNC = 5.0  # seconds between fsyncs: what a power failure may cost
 TURN = 32  # packets in one go, some 0.2 ms
+COST = 150  # bytes of memory a waiting packet takes beside its own
 QUEUE_MAX = 32 << 20  # bytes that may wait for a slow disk
 AHEAD = timedelta(minutes=5)  # a consent's clock may be that far ahead
 
@@ -220,7 +221,7 @@ class Recording:
             if self._put - self._taken > QUEUE_MAX:
                 self.overrun += 1
                 return
-            self._put += len(what)
+            self._put += len(what) + COST
         self._queue.append((track, what, arrival))
 
     # The thread's side.
@@ -291,7 +292,7 @@ class Recording:
             track, what, arrival = queue.popleft()
             if isinstance(what, bytes):
                 assert track is not None
-                self._taken += len(what)
+                self._taken += len(what) + COST
                 track.take(what, arrival)
             else:
                 what()

@@ -65,7 +65,7 @@ def test_what_was_flushed_plays_before_and_after_recovery(crashed: tuple[Path, f
     assert not problems
     before = {t["track"]: decode(tmp_path / "before" / t["file"]) for t in index["tracks"]}
     for seen in before.values():
-        assert seen.times[-1] > fed - 1.2
+        assert seen.times[-1] > fed - 2  # a second, and what a busy machine adds
     # The last write was cut in the middle, as a power failure may do it.
     with (folder / index["tracks"][1]["file"]).open("ab") as file:
         file.write(b"\0\0\1\0" + os.urandom(100))

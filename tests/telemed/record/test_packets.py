@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from telemed.record.depacketize import depacketizer
 from telemed.record.packets import HELD, WAIT, Packet, Reorder, parse
 from tests.telemed.record.media import rtp
 
@@ -76,3 +77,18 @@ def test_headers_of_every_shape() -> None:
 def test_no_bytes_raise(data: bytes) -> None:
     parse(data, 0)
     parse(b"\xb3" + data, 0)
+
+
+@given(
+    st.sampled_from(["opus", "red", "VP8", "VP9", "H264", "AV1"]),
+    st.lists(st.tuples(st.binary(max_size=40), st.booleans(), st.integers(0, 2)), max_size=12),
+)
+def test_no_payloads_raise_what_is_not_awaited(codec: str, payloads: list[tuple[bytes, bool, int]]) -> None:
+    d = depacketizer(codec)
+    number = 5
+    for payload, marker, step in payloads:
+        number += step
+        try:
+            d.push(Packet(number & 0xFFFF, number // 2, 1, marker, payload, 0.0, 96, number))
+        except (ValueError, IndexError, struct.error):
+            pass
