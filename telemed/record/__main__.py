@@ -1,0 +1,55 @@
+"""Command line: python -m telemed.record play|index|recover.
+
+The key is read from a file or the variable TELEMED_RECORD_KEY, never from an argument.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from telemed.record.index import read_index
+from telemed.record.play import play
+from telemed.record.recording import Busy, recover
+from telemed.record.sealed import SealedError
+
+VARIABLE = "TELEMED_RECORD_KEY"
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser("python -m telemed.record", description=f"Recordings of consultations. The key: --key-file or {VARIABLE}.")
+    commands = p.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("play", help="decrypt into plain files that any player opens")
+    one.add_argument("folder", type=Path)
+    one.add_argument("out", type=Path, help="folder for the files; they are not encrypted")
+    for name, text in (("index", "print what a recording holds"), ("recover", "finish a recording whose process died")):
+        commands.add_parser(name, help=text).add_argument("folder", type=Path)
+    for command in commands.choices.values():
+        command.add_argument("--key-file", type=Path, help=f"file with the key, otherwise {VARIABLE}")
+    return p
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0; 1 where a file is not what was written; 2 where nothing could be read."""
+    a = parser().parse_args(arguments)
+    try:
+        text = a.key_file.read_text("utf-8").strip() if a.key_file else os.environ.get(VARIABLE, "")
+        if not text:
+            raise ValueError(f"no key: give --key-file or set {VARIABLE}")
+        key = text.encode()
+        if a.command == "play":
+            _, problems = play(a.folder, a.out, key)
+            for problem in problems:
+                print(problem, file=sys.stderr)
+            return 1 if problems else 0
+        index = read_index(a.folder, key) if a.command == "index" else recover(a.folder, key)
+        print(json.dumps(index, ensure_ascii=False, indent=1))
+    except (SealedError, Busy, OSError, ValueError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
