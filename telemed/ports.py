@@ -56,6 +56,7 @@ class TrackInfo:
     codec: str  # "opus", "VP8", ...
     layers: tuple[str, ...] = ()  # rids from low to high, empty without simulcast
     muted: bool = False
+    mid: str = ""  # the publisher's own m-line, for its eyes only
 
 
 @dataclass(frozen=True, slots=True)
