@@ -43,7 +43,7 @@ class Media:
     """Tracks in the order in which they came."""
 
     def __init__(self, room: Speech, relay: MediaRelay, ticks: Callable[[], float]) -> None:
-        self._room, self._relay, self._ticks = room, relay, ticks
+        self._room, self._relay, self.ticks = room, relay, ticks
         self.tracks: dict[str, TrackInfo] = {}
 
     def record(self, track: TrackInfo, reader: Participant | None) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class Media:
             if not line.sends:
                 continue
             named = publish.get(line.mid)
-            if named is None and line.receives and not any(who.may(right) for right in (Right.AUDIO, Right.VIDEO, Right.SCREEN)):
+            if named is None and line.receives and not who.publishes:
                 continue  # sendrecv of one who may only watch: the relay answers it without taking anything
             named = named or Published(_usual(who, line.kind))
             self._check(who, line.mid, line.kind, named.source)
@@ -80,7 +80,7 @@ class Media:
             if who.peer is None:
                 events = PeerEvents(self._room, self, who)
                 events.peer = who.peer = self._relay.join(self._room.id, who.id, events)
-                who.media = PeerState.NEW
+                who.media, who.media_at = PeerState.NEW, self.ticks()
             answer = who.peer.negotiate(offer, sends, bound, kinds(who.identity.rights) if who.publishes else frozenset())
         except MediaError as error:
             raise refused(error) from None
@@ -222,7 +222,7 @@ class Media:
         who.summary.add(quality)
         message = {"type": "quality", "participant": who.id, **asdict(quality)}
         self._room.tell(who, message, kept=False)
-        now = self._ticks()
+        now = self.ticks()
         if now - who.quality_told >= QUALITY_EVERY:
             who.quality_told = now
             self._room.tell_all(message, kept=False, but=who, right=Right.ADMIT)
@@ -259,6 +259,7 @@ class PeerEvents:
         if self._stale():
             return
         self._who.media = state
+        self._who.media_at = self._media.ticks()
         if state is PeerState.CLOSED:
             self._room.media_lost(self._who)
         else:

@@ -47,6 +47,7 @@ class Participant:
     ear: Ear | None = None
     peer: MediaPeer | None = None
     media: PeerState = PeerState.NEW
+    media_at: float = 0.0  # when it became so, on the room's own clock
     link: Literal["up", "down"] = "up"
     summary: Summary = field(default_factory=Summary)
     quality_told: float = 0.0

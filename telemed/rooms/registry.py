@@ -64,7 +64,7 @@ class Rooms:
         found = self.rooms.get(room)
         if found is not None:
             found.end(None, reason)
-            self._sweep()
+            self.sweep()
         return found is not None
 
     def tick(self) -> None:
@@ -74,9 +74,9 @@ class Rooms:
                 room.tick()
             except Exception:
                 log.exception("room %s", room.id)
-        self._sweep()
+        self.sweep()
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """Forgets rooms that ended, but not that they did, as long as one of their tokens may still live."""
         now = int(self._now())
         for room in [room for room in self.rooms.values() if room.state == "ended"]:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from telemed.ports import MediaRelay
+from telemed.ports import MediaRelay, PeerState
 from telemed.rooms.chat import Chat
 from telemed.rooms.media import Media
 from telemed.rooms.participant import Participant, Via, stamp, straight_in
@@ -138,7 +138,7 @@ class Room:
             raise Refused("not-admitted", "there is no waiting over HTTP: the token must say admitted")
         elif sum(1 for p in self.participants.values() if not p.admitted) >= self._settings.waiting:
             raise Refused("room-full", "waiting room")
-        who = Participant(identity, via, False, self._now())
+        who = Participant(identity, via, False, self._now(), media_at=self._ticks())
         self.participants[who.id] = who
         self._empty_at = None
         if straight:
@@ -270,7 +270,7 @@ class Room:
         Raises Refused.
         """
         if by is not None:
-            self._need(by, Right.END)
+            self.may_end(by)
         if self.state == "ended":
             return
         self.recording.stop()
@@ -289,6 +289,10 @@ class Room:
         seconds = round(self._now() - self.started, 3) if self.started is not None else 0.0
         self.event("ended", by=by.id if by else None, reason=reason, seconds=seconds, participants=list(self.past.values()))
         self._relay.listen(self.id, None)
+
+    def may_end(self, by: Participant) -> None:
+        """Raises Refused."""
+        self._need(by, Right.END)
 
     def close(self) -> None:
         """Forgets a room that was never used, without an event for the record."""
@@ -370,7 +374,9 @@ class Room:
         """Each half second or so: those who did not come back, an empty room, an unanswered question."""
         now = self._ticks()
         for who in list(self.participants.values()):
-            if who.down_at is not None and now - who.down_at >= self._settings.grace_seconds:
+            grace = self._settings.grace_seconds
+            silent = who.via != "ws" and who.media is not PeerState.CONNECTED and now - who.media_at >= grace
+            if silent or (who.down_at is not None and now - who.down_at >= grace):
                 self.leave(who, "lost")
         self.recording.tick()
         if self._watchers_dirty and now - self._watchers_told >= WATCHERS_EVERY:
