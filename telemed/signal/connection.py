@@ -31,6 +31,7 @@ class Connection:
         self.socket, self._transport, self.bucket, self._ticks = socket, transport, bucket, ticks
         self._max_bytes, self._max_messages = limits
         self.session: Session | None = None
+        self.reader: asyncio.Task[None] | None = None
         self.opened = self.heard = ticks()
         self.over_rate = 0
         self.code: int | None = None  # how it ends, once it does
@@ -67,6 +68,8 @@ class Connection:
         self._bytes = 0
         self.gone.set()
         self._wake.set()
+        if self.reader is not None:  # the writer may hang in a send that the client never takes
+            self.reader.cancel()
 
     async def write(self) -> None:
         """Sends until the end; the caller cancels it when it takes too long to get there."""

@@ -73,7 +73,7 @@ class Server:
         try:
             await socket.accept()
             writer = asyncio.create_task(connection.write())
-            reader = asyncio.create_task(self._read(connection))
+            reader = connection.reader = asyncio.create_task(self._read(connection))
             await asyncio.wait((reader, writer), return_when=asyncio.FIRST_COMPLETED)
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)

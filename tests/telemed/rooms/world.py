@@ -112,14 +112,16 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def world(relay: FakeRelay | None = None, **given: Any) -> AsyncIterator[World]:
-    """Runs signalling until the block ends."""
+async def world(relay: FakeRelay | None = None, send_buffer: int = 0, **given: Any) -> AsyncIterator[World]:
+    """Runs signalling until the block ends. `send_buffer`: bytes that the kernel keeps for a slow reader; 0: its own choice."""
     settings = Settings(**{"secret": SECRET, **given})
     relay = relay or FakeRelay()
     events: list[dict[str, Any]] = []
     hooks: list[tuple[str, str, list[str]]] = []
     app = create(relay, settings, events.append, lambda room, state, consented: hooks.append((room, state, consented)))
     listening = socket.socket()
+    if send_buffer:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     listening.bind(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     config = uvicorn.Config(
