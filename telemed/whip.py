@@ -1,5 +1,6 @@
 """WHIP to publish (RFC 9725) and WHEP to watch (draft-ietf-wish-whep): a participant whose session is one HTTP resource."""
 
+import asyncio
 import hashlib
 import hmac
 import logging
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 Way = Literal["whip", "whep"]
 SDP, SDPFRAG = "application/sdp", "application/trickle-ice-sdpfrag"
 MAX_BODY = 65_536
+BODY_SECONDS = 10.0
 STATUS = {
     "bad-message": 400, "sdp": 400, "token": 401, "token-ended": 401, "removed": 403, "not-allowed": 403, "not-admitted": 403,
     "conflict": 409, "closed": 409, "ended": 410, "too-long": 413, "codec": 422, "too-many-tracks": 422, "unknown-track": 422,
@@ -262,11 +264,15 @@ def _content_type(request: Request, wanted: str, accept: str) -> None:
 
 async def _body(request: Request) -> str:
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_BODY:
-            raise Problem(413, "too-long", f"more than {MAX_BODY} bytes")
-        parts.append(part)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.stream():
+                size += len(part)
+                if size > MAX_BODY:
+                    raise Problem(413, "too-long", f"more than {MAX_BODY} bytes")
+                parts.append(part)
+    except TimeoutError:
+        raise Problem(408, "silence", f"no whole body within {BODY_SECONDS:g} s", Connection="close") from None
     try:
         return b"".join(parts).decode()
     except UnicodeDecodeError:

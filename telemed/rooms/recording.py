@@ -1,10 +1,11 @@
 """When a room may be recorded: only while everyone present has consented. Decides; writes nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 State = Literal["off", "asking", "on", "paused"]
-Hook = Callable[[str, State, list[str]], None]  # room, state, who consented; called on its way to and from "on"
+# Room, state, and who of those present consented when (seconds since 1970); called on the way to and from "on".
+Hook = Callable[[str, State, Mapping[str, float]], None]
 ANSWER_SECONDS = 120.0
 
 
@@ -14,13 +15,19 @@ class Recording:
     `changed(reason)` is called after each change; on the way to `on` the hook comes first, and one that raises ends it with `failed`.
     """
 
-    def __init__(self, changed: Callable[[str], None], hook: Callable[[State, list[str]], None], ticks: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        changed: Callable[[str], None],
+        hook: Callable[[State, Mapping[str, float]], None],
+        now: Callable[[], float],
+        ticks: Callable[[], float],
+    ) -> None:
         self.state: State = "off"
         self.by: str | None = None
         self.asked: list[str] = []
-        self.consented: set[str] = set()
+        self.consented: dict[str, float] = {}  # when, seconds since 1970
         self.refused: list[str] = []
-        self._changed, self._hook, self._ticks = changed, hook, ticks
+        self._changed, self._hook, self._now, self._ticks = changed, hook, now, ticks
         self._until = 0.0
 
     def ask(self, by: str, present: list[str]) -> bool:
@@ -28,7 +35,7 @@ class Recording:
         if self.state != "off":
             return False
         self.state, self.by, self.asked, self.refused = "asking", by, list(present), []
-        self.consented = {by}
+        self.consented = {by: self._now()}
         self._until = self._ticks() + ANSWER_SECONDS
         if not self._settle("consented"):
             self._changed("asked")
@@ -54,7 +61,7 @@ class Recording:
             self.refused = [participant]
             return self.stop("refused")
         if participant not in self.consented:
-            self.consented.add(participant)
+            self.consented[participant] = self._now()
             if not self._settle("consented"):
                 self._changed("consented")
         return True
@@ -98,18 +105,18 @@ class Recording:
     def record(self, with_refused: bool) -> dict[str, Any]:
         """As the protocol shows it."""
         return {
-            "state": self.state, "by": self.by, "asked": list(self.asked), "consented": sorted(self.consented & set(self.asked)),
+            "state": self.state, "by": self.by, "asked": list(self.asked), "consented": sorted(self.consented.keys() & set(self.asked)),
             "refused": list(self.refused) if with_refused else [],
         }  # fmt: skip
 
     def snapshot(self) -> dict[str, Any]:
         """Plain JSON."""
-        return {"state": self.state, "by": self.by, "asked": list(self.asked), "consented": sorted(self.consented)}
+        return {"state": self.state, "by": self.by, "asked": list(self.asked), "consented": dict(self.consented)}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """After a restart nothing is written until those who were asked are known to be back or gone."""
         self.state = "paused" if saved["state"] in ("on", "paused") else saved["state"]
-        self.by, self.asked, self.consented = saved["by"], list(saved["asked"]), set(saved["consented"])
+        self.by, self.asked, self.consented = saved["by"], list(saved["asked"]), dict(saved["consented"])
         self._until = self._ticks() + ANSWER_SECONDS
 
     def back(self) -> None:
@@ -118,7 +125,7 @@ class Recording:
 
     def _settle(self, reason: str) -> bool:
         """True when this turned it on (or tried to)."""
-        if self.state not in ("asking", "paused") or not set(self.asked) <= self.consented:
+        if self.state not in ("asking", "paused") or not set(self.asked) <= self.consented.keys():
             return False
         self.state = "on"
         if self._call("on"):
@@ -127,7 +134,7 @@ class Recording:
 
     def _call(self, state: State) -> bool:
         try:
-            self._hook(state, sorted(self.consented & set(self.asked)))
+            self._hook(state, {who: when for who, when in self.consented.items() if who in self.asked})
         except Exception:  # the writer's fault must not take the room along
             if state != "off":
                 self.failed()

@@ -10,6 +10,7 @@ from telemed.ports import MediaRelay
 from telemed.rooms.recording import Hook
 from telemed.rooms.refused import Refused
 from telemed.rooms.room import Room, Sink
+from telemed.rooms.saving import restore, snapshot
 from telemed.settings import Settings
 from telemed.tokens import Identity
 
@@ -113,7 +114,7 @@ class Rooms:
     def snapshot(self) -> dict[str, Any]:
         """Everything as plain JSON."""
         return {
-            "version": 1, "rooms": [room.snapshot() for room in self.rooms.values() if room.state != "ended"], "ended": dict(self._ended),
+            "version": 1, "rooms": [snapshot(room) for room in self.rooms.values() if room.state != "ended"], "ended": dict(self._ended),
             "removed": {room: [until, dict(ids)] for room, (until, ids) in self._removed.items()},
         }  # fmt: skip
 
@@ -124,7 +125,7 @@ class Rooms:
         for one in saved.get("rooms", []):
             try:
                 room = self._make(one["id"])
-                room.restore(one)
+                restore(room, one)
                 self.rooms[room.id] = room
             except (KeyError, TypeError, ValueError, AttributeError):
                 log.exception("a room of the saved state cannot be read")

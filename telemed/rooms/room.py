@@ -10,10 +10,9 @@ from telemed.ports import MediaRelay, PeerState
 from telemed.rooms.chat import Chat
 from telemed.rooms.media import Media
 from telemed.rooms.participant import Participant, Via, stamp, straight_in
-from telemed.rooms.quality import Summary
 from telemed.rooms.recording import Hook, Recording
 from telemed.rooms.refused import Refused
-from telemed.rooms.roles import Right, Role
+from telemed.rooms.roles import Right
 from telemed.settings import Settings
 from telemed.tokens import Identity
 
@@ -59,11 +58,21 @@ class Room:
         self.dirty = True  # changed since the last snapshot
         self.chat = Chat(settings.chat_messages)
         self.media = Media(self, relay, ticks)
-        self.recording = Recording(self._recording_changed, lambda state, consented: hook(id, state, consented), ticks)
+        self.recording = Recording(self._recording_changed, lambda state, consented: hook(id, state, consented), now, ticks)
         self._empty_at: float | None = ticks()
         self._watchers_dirty, self._watchers_told = False, 0.0
         relay.listen(id, self)
         self.event("opened")
+
+    def expect(self, absent: list[Participant], state: State) -> None:
+        """Puts back those who were in or waiting before a restart; each has `grace_seconds` from now."""
+        now = self._ticks()
+        for who in absent:
+            who.down_at, who.link = now, "down"
+            self.participants[who.id] = who
+        self._empty_at = None if self.participants else now
+        self.state = state
+        self.settle()
 
     # ---- telling ----
 
@@ -316,6 +325,7 @@ class Room:
         """The relay gave its peer up. One who came by the page negotiates again; a device's session is nothing but its peer."""
         if who.via == "ws":
             self.media.close(who)
+            self.tell(who, {"type": "media-lost"})
             self.settle()
         else:
             self.leave(who, "lost")
@@ -461,45 +471,3 @@ class Room:
         if who is None or who.admitted:
             raise Refused("unknown-participant")
         return who
-
-    # ---- over a restart ----
-
-    def snapshot(self) -> dict[str, Any]:
-        """The room as plain JSON; media and connections are not in it."""
-        return {
-            "id": self.id, "state": self.state, "since": self.since, "started": self.started, "was_live": self.was_live,
-            "removed": dict(self.removed), "past": list(self.past.values()), "chat": self.chat.snapshot(),
-            "recording": self.recording.snapshot(), "participants": [_saved(p) for p in self.participants.values() if p.via == "ws"],
-        }  # fmt: skip
-
-    def restore(self, saved: dict[str, Any]) -> None:
-        """Fills a new room from `snapshot()`: its people are expected back.
-
-        Raises KeyError, TypeError or ValueError for what is no snapshot.
-        """
-        self.since, self.started, self.was_live = saved["since"], saved["started"], saved["was_live"]
-        self.removed = {str(k): int(v) for k, v in saved["removed"].items()}
-        self.past = {p["id"]: p for p in saved["past"]}
-        self.chat.restore(saved["chat"])
-        now = self._ticks()
-        for one in saved["participants"]:
-            rights = frozenset(Right(r) for r in one["rights"])
-            identity = Identity(
-                self.id, one["id"], one["name"], Role(one["role"]), rights, one["admitted"], one["main"], one["issued"], 0, one["jti"]
-            )
-            who = Participant(identity, "ws", one["admitted"], one["since"], one["entered"], one["hand"], now, link="down")
-            who.summary = Summary.restore(one["summary"])
-            self.participants[who.id] = who
-        self.recording.restore(saved["recording"])
-        self._empty_at = None if self.participants else now
-        self.state = saved["state"]
-        self.settle()
-
-
-def _saved(who: Participant) -> dict[str, Any]:
-    identity = who.identity
-    return {
-        "id": who.id, "name": identity.name, "role": identity.role.value, "rights": sorted(identity.rights), "main": identity.main,
-        "issued": identity.issued, "jti": identity.jti, "admitted": who.admitted, "since": who.since, "entered": who.entered,
-        "hand": who.hand, "summary": who.summary.snapshot(),
-    }  # fmt: skip

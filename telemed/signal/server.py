@@ -229,7 +229,7 @@ class Server:
     def _begin(self, connection: Connection, session: Session, hello: m.Hello, restored: bool = False) -> None:
         connection.session, session.connection, session.who.ear = session, connection, session
         session.welcome(hello.id, "new", restored)
-        log.info("room %s: %s by %s", session.room.id, session.who.id, hello.agent[:100])
+        log.info("room %s: %s by %r", session.room.id, session.who.id, hello.agent[:100])
 
     def _open_identity(self, hello: m.Hello) -> Identity:
         role = hello.role or Role.DOCTOR

@@ -1,7 +1,7 @@
 """A room without a network: lifecycle, waiting room, rights, limits, consent, restarts."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
@@ -32,10 +32,11 @@ class Clinic:
     def anew(self) -> Rooms:
         return Rooms(self.relay, self.settings, self.events.append, self.hook, lambda: self.time, lambda: self.time)
 
-    def hook(self, room: str, state: str, consented: list[str]) -> None:
+    def hook(self, room: str, state: str, consented: Mapping[str, float]) -> None:
         if self.fail_hook:
             raise RuntimeError("disk full")
-        self.hooks.append((state, consented))
+        assert all(when <= self.time for when in consented.values())
+        self.hooks.append((state, sorted(consented)))
 
     def come(self, id: str, role: str = "doctor", via: Any = "ws", room: str = "r", **more: Any) -> tuple[Room, Participant, FakeEar]:
         given: Iterable[Right] | None = more.pop("rights", None)
@@ -389,6 +390,29 @@ def test_a_peer_that_is_gone_says_nothing_any_more() -> None:
     old.listener.on_data("vitals", b"x")
     assert len(hears.heard) == count
     assert not room.media.tracks
+
+
+def test_one_whose_peer_the_relay_gave_up_is_told_to_begin_anew() -> None:
+    clinic = Clinic()
+    room, patient, hears = clinic.come("pat", "patient", admitted=True)
+    room.media.negotiate(patient, BOTH, {}, {})
+    clinic.relay.peer("pat").listener.on_state(PeerState.CLOSED)
+    assert hears.types()[-1] == "media-lost"
+    assert patient.peer is None
+    room.media.negotiate(patient, BOTH, {}, {})
+    assert len(room.media.tracks) == 2
+
+
+def test_the_chat_is_bounded_in_messages_and_in_length() -> None:
+    clinic = Clinic(chat_messages=50)
+    room, doctor, _ = clinic.come("doc")
+    for n in range(60):
+        room.write(doctor, f"{n}")
+    assert [m["text"] for m in room.chat.messages] == [f"{n}" for n in range(10, 60)]
+    for _ in range(50):
+        room.write(doctor, "x" * 4000)
+    assert sum(len(m["text"]) for m in room.chat.messages) <= 131_072
+    assert room.chat.messages[-1]["id"] == 110
 
 
 def test_quality_is_kept_and_told() -> None:

@@ -1,5 +1,6 @@
 """WHIP (RFC 9725) and WHEP: devices and programs in the room."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemed import sdpfrag
+from telemed import sdpfrag, whip
 from telemed.ports import PeerState
 from telemed.rooms.refused import Refused
 from tests.telemed.rooms.fake import BOTH, WATCH, offer
@@ -138,6 +139,17 @@ async def test_refusals_say_why() -> None:
         assert not w.app.state.http.sessions
         w.app.state.rooms.end("r1")
         assert await status() == (410, "ended")
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whip, "BODY_SECONDS", 0.2)
+
+    async with ward() as (w, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", w.port)
+        writer.write(b"POST /telemed/whip/r1 HTTP/1.1\r\nHost: x\r\nContent-Type: application/sdp\r\nContent-Length: 100\r\n\r\nv=0")
+        assert await reader.readline() == b"HTTP/1.1 408 Request Timeout\r\n"
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_only_the_one_who_opened_a_session_changes_it() -> None:

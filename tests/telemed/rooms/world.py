@@ -118,7 +118,7 @@ async def world(relay: FakeRelay | None = None, send_buffer: int = 0, **given: A
     relay = relay or FakeRelay()
     events: list[dict[str, Any]] = []
     hooks: list[tuple[str, str, list[str]]] = []
-    app = create(relay, settings, events.append, lambda room, state, consented: hooks.append((room, state, consented)))
+    app = create(relay, settings, events.append, lambda room, state, consented: hooks.append((room, state, sorted(consented))))
     listening = socket.socket()
     if send_buffer:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
