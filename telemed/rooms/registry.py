@@ -118,6 +118,21 @@ class Rooms:
             "removed": {room: [until, dict(ids)] for room, (until, ids) in self._removed.items()},
         }  # fmt: skip
 
+    def part(self, room: str) -> dict[str, Any]:
+        """As `snapshot()`, of one room that is open or was: for the relay that takes it over."""
+        found = self.rooms.get(room)
+        ended, removed = self._ended.get(room), self._removed.get(room)
+        return {
+            "version": 1, "rooms": [snapshot(found)] if found is not None and found.state != "ended" else [],
+            "ended": {} if ended is None else {room: ended}, "removed": {} if removed is None else {room: [removed[0], dict(removed[1])]},
+        }  # fmt: skip
+
+    def release(self, room: str) -> None:
+        """Another relay has it now: its people are sent there, and nothing of it is left here."""
+        found = self.rooms.pop(room, None)
+        if found is not None:
+            found.move()
+
     def restore(self, saved: dict[str, Any]) -> None:
         """From `snapshot()`. A room that cannot be read is left out and logged; its people come back by their resume tokens."""
         self._ended.update(saved.get("ended", {}))

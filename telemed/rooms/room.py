@@ -19,7 +19,7 @@ from telemed.tokens import Identity
 log = logging.getLogger(__name__)
 Sink = Callable[[dict[str, Any]], None]
 State = Literal["scheduled", "waiting", "admitted", "live", "interrupted", "ended"]
-REMOVED_CODE, REPLACED_CODE, ENDED_CODE = 4403, 4409, 4410
+REMOVED_CODE, REPLACED_CODE, ENDED_CODE, MOVED_CODE = 4403, 4409, 4410, 1012
 WATCHERS_EVERY = 1.0
 _encoder = msgspec.json.Encoder()
 
@@ -306,6 +306,17 @@ class Room:
     def close(self) -> None:
         """Forgets a room that was never used, without an event for the record."""
         self.state = "ended"
+        self._relay.listen(self.id, None)
+
+    def move(self) -> None:
+        """Goes on at another relay: everybody is told to come back, which leads them there."""
+        self.state = "ended"
+        for who in list(self.participants.values()):
+            ear, who.ear = who.ear, None
+            if ear is not None:
+                ear.finish(MOVED_CODE)
+            self.media.close(who)
+        self.participants.clear()
         self._relay.listen(self.id, None)
 
     # ---- links ----
