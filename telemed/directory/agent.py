@@ -46,14 +46,15 @@ class Agent:
     def sink(self, event: dict[str, Any]) -> None:
         """Takes an event of a room."""
         self._events.append(_json(event))
+        self._unsaved.add(event["room"])  # one that ended at once too: that it did must be known elsewhere
 
     def attach(self, app: Starlette, relay: MediaRelay) -> ASGIApp:
         """The application as it is served."""
         self._app, self._relay = app, relay
         self._rooms: Rooms = app.state.rooms
-        return self._serve
+        return self
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
             return
@@ -132,7 +133,7 @@ class Agent:
             if room.dirty:
                 room.dirty = False
                 self._unsaved.add(id)
-        self._unsaved |= self._known - rooms.rooms.keys()  # ended: that they did must be known too
+        self._unsaved |= self._known - rooms.rooms.keys()
         told = set(self._unsaved)
         if told:
             sealed = {id: self._seal.seal(_json(rooms.part(id)), id) for id in told}

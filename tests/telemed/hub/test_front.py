@@ -100,9 +100,8 @@ async def test_a_removed_one_and_an_ended_room_stay_so_on_another_relay(c: Clust
     doctor, patient = await c.come("d", "doctor"), await c.come("p", "patient")
     await doctor.ask({"type": "end"})
     assert await patient.code() == 4410
-    home = next(r for r in c.relays if r.agent._known or r.agent._events or "r1" in r.app.state.rooms._ended)
-    await until(lambda: not home.agent._known and not home.agent._events)
-    await asyncio.sleep(0.3)
+    home = next(r for r in c.relays if "r1" in r.app.state.rooms._ended)
+    await until(lambda: not home.agent._unsaved and not home.agent._events)
     await home.kill()
     late = await c.client()
     reply = await late.ask({"type": "hello", "resume": {"token": patient.welcome["resume"], "seq": 1}, "client": patient.secret})
