@@ -32,6 +32,10 @@ class Settings:
     )
     state: str = _setting("", "file that rooms are kept in over a restart; empty: clients' resume tokens alone bring them back")
 
+    directory: str = _setting("", "where several relays and the hub find each other: sqlite:///PATH or postgresql://...; empty: one relay alone")
+    node: str = _setting("", "name of this relay in the directory, the same after a restart; empty: HOST:PORT of its signalling")
+    address: str = _setting("", "HOST:PORT at which the hub reaches this relay's signalling; empty: where it listens")
+
     stun: tuple[str, ...] = _setting((), "STUN addresses given to clients, e.g. stun:turn.example.vn:3478")
     turn: tuple[str, ...] = _setting((), "TURN addresses given to clients, e.g. turns:turn.example.vn:443?transport=tcp")
     turn_secret: str = _setting("", "coturn's static-auth-secret (use-auth-secret)")
