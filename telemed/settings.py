@@ -32,7 +32,7 @@ class Settings:
     )
     state: str = _setting("", "file that rooms are kept in over a restart; empty: clients' resume tokens alone bring them back")
 
-    directory: str = _setting("", "where several relays and the hub find each other: sqlite:///PATH or postgresql://...; empty: one relay alone")
+    directory: str = _setting("", "where hub and relays find each other: sqlite:///PATH or postgresql://...; empty: one relay alone")
     node: str = _setting("", "name of this relay in the directory, the same after a restart; empty: HOST:PORT of its signalling")
     address: str = _setting("", "HOST:PORT at which the hub reaches this relay's signalling; empty: where it listens")
 

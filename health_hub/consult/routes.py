@@ -3,6 +3,7 @@
 import hashlib
 import time
 
+import msgspec
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
@@ -12,7 +13,6 @@ from health_hub.auth.model import AuthError
 from health_hub.consult import invites, record, relays
 from health_hub.consult.listed import listed
 from health_hub.consult.who import HOSTS, Closed, NotHere, Seat, seat
-from health_hub.fhir.json import loads
 from health_hub.web.site import PageError, Site, Visit
 from telemed import page
 from telemed.rooms.roles import Role
@@ -91,7 +91,7 @@ def router(site: Site, gate: Gate) -> APIRouter:
     async def invite_form(request: Request, kind: str, id: str) -> Response:
         visit = await site.visit(request)
         sits = await _host(await of_page(visit), kind, id)
-        return site.page(visit, "consult_invite.html", path=sits.consultation.path, link="", until=0, error=False, name="")
+        return site.page(visit, "consult_invite.html", place=sits.consultation.path, link="", until=0, error=False, name="")
 
     @routes.post("/consult/{kind}/{id}/invite")
     async def invite(request: Request, kind: str, id: str) -> Response:
@@ -103,9 +103,9 @@ def router(site: Site, gate: Gate) -> APIRouter:
         try:
             made = await invites.invite(store, sits.consultation, name, Role(role), signed.account.id)
         except ValueError:
-            return site.page(visit, "consult_invite.html", 422, path=sits.consultation.path, link="", until=0, error=True, name=name)
+            return site.page(visit, "consult_invite.html", 422, place=sits.consultation.path, link="", until=0, error=True, name=name)
         return site.page(
-            visit, "consult_invite.html", path=sits.consultation.path, link=f"{gate.authority.issuer}{made.path}", until=made.until,
+            visit, "consult_invite.html", place=sits.consultation.path, link=f"{gate.authority.issuer}{made.path}", until=made.until,
             error=False, name=name,
         )  # fmt: skip
 
@@ -207,8 +207,8 @@ async def _key(request: Request) -> str:
         if len(body) > BODY_MAX:
             return ""
     try:
-        said = loads(bytes(body))
-    except ValueError:
+        said = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
         return ""
     key = said.get("invite") if isinstance(said, dict) else None
     return key if isinstance(key, str) and key.isascii() else ""

@@ -57,9 +57,6 @@ async def load(store: Store) -> int:
 
 async def consultation(store: Store) -> str:
     """A video consultation that is open today, made anew at each start: `Appointment/1`."""
-    made = appointment(int(time.time()))
-    id = str(made.pop("id"))
-    del made["resourceType"]
-    tagged = {"meta": {"tag": [dict(TAG)]}, **made}
-    await store.commit([Change("update", "Appointment", id, tagged, owner="Organization/bvdk-tinh")])
-    return f"Appointment/{id}"
+    made = appointment(int(time.time())) | {"meta": {"tag": [dict(TAG)]}}
+    await store.commit([Change("update", "Appointment", made["id"], made, owner="Organization/bvdk-tinh")])
+    return f"Appointment/{made['id']}"

@@ -32,7 +32,8 @@ class Served:
         self.socket.bind(("127.0.0.1", port))
         self.port: int = self.socket.getsockname()[1]
         config = uvicorn.Config(
-            app, log_level="critical", lifespan=lifespan, timeout_graceful_shutdown=2, ws_ping_interval=None, ws="websockets-sansio", interface="asgi3"
+            app, log_level="critical", lifespan=lifespan, timeout_graceful_shutdown=2, ws_ping_interval=None, ws="websockets-sansio",
+            interface="asgi3",
         )  # type: ignore[arg-type]
         self.server = uvicorn.Server(config)
 

@@ -158,7 +158,8 @@ async def test_whip_and_whep_through_a_front(c: Cluster) -> None:
         assert seen.status_code == 201, seen.text
         assert [len(r.rooms) for r in c.relays].count(1) == 1
         patch = {"Authorization": f"Bearer {token}", "Content-Type": "application/trickle-ice-sdpfrag", "If-Match": made.headers["etag"]}
-        frag = "a=ice-ufrag:abcd\r\na=ice-pwd:" + "p" * 24 + "\r\nm=audio 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\na=candidate:1 1 udp 1 192.0.2.9 9 typ host\r\n"
+        lines = ["a=ice-ufrag:abcd", "a=ice-pwd:" + "p" * 24, "m=audio 9 UDP/TLS/RTP/SAVPF 96", "a=mid:0"]
+        frag = "\r\n".join([*lines, "a=candidate:1 1 udp 1 192.0.2.9 9 typ host", ""])
         assert (await http.patch(made.headers["location"], content=frag, headers=patch)).status_code == 204
         assert (await http.delete(made.headers["location"], headers=patch)).status_code == 200
         assert (await http.get("/telemed/whip/r1")).status_code == 405
