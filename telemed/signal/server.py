@@ -264,7 +264,9 @@ class Server:
             old.session = None
             old.abort(1001)
         connection.session, session.connection = session, connection
-        if session.replayable(resume.seq):
+        if resume.seq == 0:  # a page that was loaded again: its end of the media is gone
+            room.media.close(session.who)
+        if resume.seq and session.replayable(resume.seq):
             session.replay(hello.id, resume.seq)
         else:
             session.welcome(hello.id, "kept" if session.who.peer is not None else "new", True)

@@ -164,6 +164,21 @@ async def test_too_much_missed_begins_anew_with_the_media_kept() -> None:
         assert len(welcome["chat"]) == 30
 
 
+async def test_a_page_that_was_loaded_again_begins_anew_without_waiting() -> None:
+    async with world() as w:
+        doctor = await w.come("doc", "doctor")
+        patient = await w.come("pat", "patient")
+        await doctor.ask({"type": "admit", "participant": "pat"})
+        resume = (await patient.hear("admitted"))["resume"]
+        await patient.ask({"type": "offer", "sdp": BOTH})
+        await patient.cut()
+        again = await w.client()
+        welcome = await again.ask({"type": "hello", "resume": {"token": resume, "seq": 0}, "client": patient.secret})
+        assert (welcome["type"], welcome["restored"], welcome["media"], welcome["tracks"]) == ("welcome", True, "new", [])
+        assert welcome["you"]["state"] == "admitted"
+        assert w.relay.peer("pat").closed
+
+
 async def test_a_restarted_relay_takes_everybody_back_without_waiting(tmp_path: Path) -> None:
     state = f"{tmp_path}/state"
     async with world(state=state) as w:
