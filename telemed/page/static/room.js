@@ -239,7 +239,7 @@ export class Room {
     peer.on("state", () => this.#link());
     peer.on("negotiated", () => this.publishing.save(this.mode));
     peer.on("gone", () => { if (this.peer === peer) this.#fresh([...this.tracks()]); });
-    peer.on("problem", (error) => { if (error.text) this.note(own(error.text)); });
+    peer.on("problem", (error) => { if (error.text) this.note(own(error.text)); else console.warn(error); });
     this.publishing.all();
     this.tiles.asked.clear();
     for (const track of tracks) this.#track(track);

@@ -80,7 +80,7 @@ _MEASURE = r"""() => {
 }"""
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def server() -> Iterator[Relay]:
     with fake_relay() as found:
         yield found
@@ -93,7 +93,7 @@ def relay(server: Relay) -> Iterator[Relay]:
     server.hang_up()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     if not PRESENT:
         pytest.skip(WHY)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
-from aiortc import RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCBundlePolicy, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -173,7 +174,7 @@ class Relay:
 
     async def _answer(self, message: Message) -> str:
         if self.pc is None:
-            self.pc = RTCPeerConnection()
+            self.pc = RTCPeerConnection(RTCConfiguration(bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
             self.pc.on("datachannel", lambda channel: channel.on("message", lambda m: self._echo(channel.label, m)))
         pc = self.pc
         await pc.setRemoteDescription(RTCSessionDescription(message["sdp"], "offer"))
@@ -183,7 +184,7 @@ class Relay:
                 transceiver.sender.replaceTrack(pc_track)
                 transceiver.direction = "sendonly"
         await pc.setLocalDescription(await pc.createAnswer())
-        return str(pc.localDescription.sdp)
+        return _with_rid(message["sdp"], str(pc.localDescription.sdp))
 
     def _echo(self, label: str, message: str | bytes) -> None:
         """Back on a channel as if another had sent it."""
@@ -241,6 +242,16 @@ class Relay:
         self.hang_up()
         self._server.should_exit = True
         self._thread.join(10)
+
+
+def _with_rid(offer: str, answer: str) -> str:
+    """With the header extension that simulcast needs, which aiortc leaves out."""
+    found = next((line for line in offer.split("\r\n") if line.endswith("sdes:rtp-stream-id")), None)
+    if found is None:
+        return answer
+    return "".join(
+        part.replace("a=mid:", f"{found}\r\na=mid:", 1) if part.startswith("m=video") else part for part in re.split("(?m)^(?=m=)", answer)
+    )
 
 
 @contextmanager
