@@ -1,4 +1,4 @@
-"""A stand-in for the relay that says what a test tells it to, and the page beside it; with aiortc at the other end where media is wanted."""
+"""A stand-in for the relay that says what a test tells it to, with the page beside it and aiortc at the other end of the media."""
 
 import asyncio
 import json
@@ -36,8 +36,9 @@ def person(id: str, name: str, role: str = "patient", **more: Any) -> Message:
 
 
 def track(id: str, participant: str, kind: str, source: str, **more: Any) -> Message:
-    return {"id": id, "participant": participant, "kind": kind, "source": source, "name": "",
-            "codec": "opus" if kind == "audio" else "VP8", "layers": [] if kind == "audio" else ["q", "h", "f"], "muted": False, **more}  # fmt: skip
+    codec, layers = ("opus", []) if kind == "audio" else ("VP8", ["q", "h", "f"])
+    return {"id": id, "participant": participant, "kind": kind, "source": source, "name": "", "codec": codec, "layers": layers,
+            "muted": False, **more}  # fmt: skip
 
 
 class Relay:
@@ -151,7 +152,7 @@ class Relay:
         try:
             while True:
                 await self._take(json.loads(await socket.receive_text()))
-        except WebSocketDisconnect:
+        except (WebSocketDisconnect, RuntimeError):  # gone, or closed by a test
             if self._socket is socket:
                 self._socket = None
 

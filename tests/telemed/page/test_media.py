@@ -1,4 +1,4 @@
-"""The page's one peer against aiortc: sound and picture both ways, files over data channels, a picture held while the link is weak, messages for later."""
+"""The page's one peer against aiortc: sound and picture, files over data channels, a picture held while the link is weak."""
 
 from collections.abc import Callable
 
@@ -6,8 +6,8 @@ import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from tests.telemed.page.conftest import Tab  # noqa: E402
-from tests.telemed.page.fake import Relay, person, track  # noqa: E402
+from tests.telemed.page.conftest import Tab
+from tests.telemed.page.fake import Relay, person, track
 
 pytestmark = pytest.mark.xdist_group("telemed-page")
 Open = Callable[..., Tab]

@@ -60,7 +60,9 @@ async def test_a_file_without_a_version_is_asked_for_anew(client: httpx.AsyncCli
     assert old.headers["cache-control"] == "no-cache"
 
 
-@pytest.mark.parametrize("path", ["/telemed/page/room.html", "/telemed/page/none.js", "/telemed/page/..%2Fserve.py", "/telemed/page/v/..%2f__init__.py"])
+@pytest.mark.parametrize(
+    "path", ["/telemed/page/room.html", "/telemed/page/none.js", "/telemed/page/..%2Fserve.py", "/telemed/page/v/..%2f__init__.py"]
+)
 async def test_nothing_else_is_served(client: httpx.AsyncClient, path: str) -> None:
     assert (await client.get(path)).status_code == 404
 
