@@ -10,7 +10,9 @@ export class Publishing {
   /** `room`: {me, peer, signalling, note(text)}; `tiles`: for one's own picture. */
   constructor(room, media, tiles) {
     Object.assign(this, { room, media, tiles });
-    this.on = { microphone: true, camera: true };
+    // Who had switched off the microphone is not switched on by loading the page again.
+    this.on = { microphone: true, camera: true, ...room.entry.kept.on };
+    if (!this.on.camera) media.chosen.camera = "none";
     this.screen = []; // tracks of the shared screen
     this.mine = new Map(); // source -> own TrackInfo, as the relay knows it
     this.mode = "auto";
@@ -52,13 +54,14 @@ export class Publishing {
   /** Muted by someone else. */
   mutedBy(id) {
     for (const [source, info] of this.mine) if (info.id === id) this.#told.set(source, true);
-    if (this.mine.get("microphone")?.id === id) { this.on.microphone = false; this.#microphone(); this.room.note(t("muted-by")); }
+    if (this.mine.get("microphone")?.id === id) { this.toggle("microphone", false); this.room.note(t("muted-by")); }
     if (this.mine.get("camera")?.id === id && this.on.camera) this.toggle("camera", false);
     this.paint();
   }
 
   async toggle(source, on = !this.on[source]) {
     this.on[source] = on;
+    this.room.entry.keep({ on: this.on });
     if (source === "microphone") {
       if (on && !this.media.microphone) await this.media.choose("microphone", this.#chosen("microphone"));
       this.#microphone();

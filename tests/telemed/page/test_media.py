@@ -90,6 +90,18 @@ def test_the_camera_and_the_microphone_are_switched(call: Tab, relay: Relay) -> 
     call.look()
 
 
+def test_the_screen_is_shared_and_no_longer(call: Tab, relay: Relay) -> None:
+    call.page.click("[data-panel=more]")
+    call.page.click("#screen")
+    offer = relay.wait("offer", after=1)
+    mid = next(m for m, p in offer["publish"].items() if p["source"] == "screen")
+    call.until("healthHubRoom.room.publishing.screen.length > 0")
+    assert call.page.inner_text("#screen") == "Dừng chia sẻ"
+    call.page.click("#screen")
+    assert mid not in relay.wait("offer", after=2)["publish"]
+    call.look()
+
+
 def test_a_message_is_kept_and_sent_in_pieces(tab: Open, relay: Relay) -> None:
     at = tab()
     at.allowed = "503"

@@ -71,6 +71,7 @@ def test_hello_shows_the_token_once_and_a_reload_comes_back(tab: Open, relay: Re
     at = tab()
     at.open()
     at.enter()
+    at.page.click("#mic")
     hello = relay.wait("hello")
     assert hello["token"] == "a-token"
     assert len(hello["client"]) >= 16
@@ -80,6 +81,7 @@ def test_hello_shows_the_token_once_and_a_reload_comes_back(tab: Open, relay: Re
     assert again["client"] == hello["client"]
     assert "token" not in again
     assert again["resume"]["seq"] == 0
+    assert at.page.get_attribute("#mic", "aria-pressed") == "false", "still muted"
     at.look()
 
 
