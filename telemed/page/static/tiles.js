@@ -242,6 +242,7 @@ export class Tiles extends Emitter {
       stage.style.gridTemplateRows = "";
     }
     stage.style.setProperty("--columns", columns);
+    $("self").dataset.above = Boolean(large); // not over the small ones below
     for (const tile of shown) {
       tile.root.style.order = tile === large ? -1 : 0;
       tile.root.style.gridColumn = tile === large ? "1 / -1" : "";
