@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from telemed.page.files import File, files
 
-# Nothing from another host, nothing inline; sound and pictures of the call are no fetches and need no entry, recordings and files are blobs.
+# Nothing foreign, nothing inline. Sound and pictures of the call are no fetches and need no entry; recordings and files are blobs.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self' blob:; connect-src 'self'{connect}; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -24,7 +24,7 @@ _PAGE = {
     **_GUARDS,
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": "camera=(self), microphone=(self), display-capture=(self), fullscreen=(self), screen-wake-lock=(self), geolocation=()",
+    "Permissions-Policy": "camera=(self), microphone=(self), display-capture=(self), screen-wake-lock=(self), geolocation=()",
     "Vary": "Accept-Encoding",
 }
 _YEAR = "public, max-age=31536000, immutable"
@@ -33,8 +33,9 @@ _YEAR = "public, max-age=31536000, immutable"
 def room(request: Request, prefix: str = "/telemed", *, join: str = "", back: str = "", connect: Sequence[str] = ()) -> Response:
     """The room's page.
 
-    join: path that answers a POST (with the session's cookie) with `{"token": "<join token>"}`; empty: the token is in the address after `#token=`.
-    back: where a person goes after the consultation, a path. connect: further origins of the relay, e.g. `wss://relay2.example.vn`, whose WebSocket the page may open.
+    join: path whose POST (with the session's cookie) answers `{"token": "<join token>"}`; empty: the token is in the address, `#token=`.
+    back: path where a person goes after the consultation.
+    connect: further origins that the page may speak with, e.g. `wss://relay2.example.vn`.
     """
     found = files()
     names = sorted(n for n in found.named if n.endswith(".js"))
@@ -60,7 +61,7 @@ def room(request: Request, prefix: str = "/telemed", *, join: str = "", back: st
 
 
 def routes(prefix: str = "/telemed", *, connect: Sequence[str] = ()) -> list[Route]:
-    """`{prefix}/room`: the page; `{prefix}/page/{version}/{file}`: its files, kept for a year; `{prefix}/page/{file}`: the same, asked for anew each time."""
+    """`{prefix}/room`: the page; `{prefix}/page/{version}/{file}`: kept for a year; `{prefix}/page/{file}`: asked for anew each time."""
 
     async def page(request: Request) -> Response:
         return room(request, prefix, connect=connect)

@@ -4,6 +4,8 @@ import { $, el, icon, say, size } from "./dom.js";
 import { Files, MAX } from "./files.js";
 import { clock, onLanguage, own, t } from "./texts.js";
 
+const key = ({ from, id }) => `${from} ${id}`; // another's file may bear the same id as ours
+
 export class Chat {
   /** `who(id)`: name of a participant; `unseen(n)`: how many messages came while the panel was closed. */
   constructor(signalling, channels, who, unseen) {
@@ -27,11 +29,11 @@ export class Chat {
     $("panel-chat").ondragover = (event) => event.preventDefault();
     $("panel-chat").ondrop = (event) => { event.preventDefault(); for (const file of event.dataTransfer.files) this.file(file); };
     $("chat-text").onpaste = (event) => { for (const file of event.clipboardData.files) this.file(file); };
-    this.files.on("start", (f) => this.#fileRow(f.id, this.who(f.from), t("file.getting", { name: f.name }), false));
-    this.files.on("progress", (f) => this.#progress(f.id, f.got / f.size));
-    this.files.on("broken", (f) => this.#fileEnd(f.id, el("p", { class: "said" }, t("file.broken", { name: f.name }))));
+    this.files.on("start", (f) => this.#fileRow(key(f), this.who(f.from), t("file.getting", { name: f.name }), false));
+    this.files.on("progress", (f) => this.#progress(key(f), f.got / f.size));
+    this.files.on("broken", (f) => this.#fileEnd(key(f), el("p", { class: "said" }, t("file.broken", { name: f.name }))));
     this.files.on("done", (f) => {
-      this.#fileEnd(f.id, this.#content(f.name, f.blob, f.picture));
+      this.#fileEnd(key(f), this.#content(f.name, f.blob, f.picture));
       this.#news(t("file.got", { name: this.who(f.from), file: f.name }));
     });
     onLanguage(() => {}); // what was said stays as it was said

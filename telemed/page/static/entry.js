@@ -39,7 +39,7 @@ export class Entry {
 
   /** After leaving: nothing to come back with but the token. */
   forget() {
-    this.keep({ resume: null, client: random() });
+    this.keep({ resume: null, client: random(), on: {} });
   }
 
   get client() { return this.kept.client; }

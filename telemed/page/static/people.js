@@ -66,7 +66,7 @@ export class People {
 
   #name(person, mine = false) {
     const parts = [t(`role.${person.role}`)];
-    if (person.hand) parts.push(`✋ ${t("people.hand")}`);
+    if (person.hand) parts.push(t("people.hand"));
     if (person.link === "down") parts.push(t("people.down"));
     else if (this.quality.has(person.id)) parts.push(t(`quality.${this.quality.get(person.id)}`));
     return el("div", { class: "name" }, mine ? `${person.name} (${t("you").toLowerCase()})` : person.name, el("small", {}, parts.join(" · ")));

@@ -10,7 +10,9 @@ export class Publishing {
   /** `room`: {me, peer, signalling, note(text)}; `tiles`: for one's own picture. */
   constructor(room, media, tiles) {
     Object.assign(this, { room, media, tiles });
-    this.on = { microphone: true, camera: true };
+    // Who had switched off the microphone is not switched on by loading the page again.
+    this.on = { microphone: true, camera: true, ...room.entry.kept.on };
+    if (!this.on.camera) media.chosen.camera = "none";
     this.screen = []; // tracks of the shared screen
     this.mine = new Map(); // source -> own TrackInfo, as the relay knows it
     this.mode = "auto";
@@ -20,6 +22,8 @@ export class Publishing {
     media.on("change", (source) => this.#changed(source));
     onLanguage(() => this.paint());
   }
+
+  #told = new Map(); // source -> whether the relay was last told that it is muted
 
   may(source) { return this.room.me?.rights.includes(RIGHT[source]) ?? false; }
 
@@ -37,9 +41,10 @@ export class Publishing {
 
   /** One of our own tracks, as the relay now has it. */
   own(info) {
+    const fresh = this.mine.get(info.source)?.id !== info.id;
     this.mine.set(info.source, info);
-    const wanted = this.on[info.source];
-    if (wanted !== undefined && info.muted === wanted) this.#tell(info.source);
+    // Only when it is new: a change may be someone else's wish, which `muted` tells of.
+    if (fresh) { this.#told.set(info.source, info.muted); this.#tell(info.source); }
   }
 
   ownGone(id) {
@@ -48,13 +53,15 @@ export class Publishing {
 
   /** Muted by someone else. */
   mutedBy(id) {
-    if (this.mine.get("microphone")?.id === id) { this.on.microphone = false; this.#microphone(); this.room.note(t("muted-by")); }
+    for (const [source, info] of this.mine) if (info.id === id) this.#told.set(source, true);
+    if (this.mine.get("microphone")?.id === id) { this.toggle("microphone", false); this.room.note(t("muted-by")); }
     if (this.mine.get("camera")?.id === id && this.on.camera) this.toggle("camera", false);
     this.paint();
   }
 
   async toggle(source, on = !this.on[source]) {
     this.on[source] = on;
+    this.room.entry.keep({ on: this.on });
     if (source === "microphone") {
       if (on && !this.media.microphone) await this.media.choose("microphone", this.#chosen("microphone"));
       this.#microphone();
@@ -78,8 +85,10 @@ export class Publishing {
   }
 
   #tell(source) {
-    const info = this.mine.get(source);
-    if (info) this.room.signalling.request({ type: "mute", track: info.id, muted: !this.on[source] }).catch(() => {});
+    const info = this.mine.get(source), muted = !this.on[source];
+    if (!info || this.on[source] === undefined || this.#told.get(source) === muted) return;
+    this.#told.set(source, muted);
+    this.room.signalling.request({ type: "mute", track: info.id, muted }).catch(() => {});
   }
 
   /** Another device, one unplugged, or the camera switched. */
@@ -94,8 +103,7 @@ export class Publishing {
         if (peer.publish(one, track)) peer.negotiate();
         this.save(this.mode);
       } else peer.sender(one)?.replaceTrack(null);
-      const info = this.mine.get(one);
-      if (info && info.muted === this.on[one]) this.#tell(one);
+      this.#tell(one);
     }
     this.paint();
   }

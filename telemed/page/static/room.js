@@ -122,6 +122,8 @@ export class Room {
     this.tiles.on("prefer", (wish) => this.signalling.request({ type: "prefer", ...wish }).catch(() => {}));
     this.tiles.on("weak", (weak) => { this.quality.weak = weak; this.quality.judge(); this.#weak(); });
     this.quality.on("level", () => this.#weak());
+    // Back on a network, perhaps another one: the old address is not waited for.
+    addEventListener("online", () => setTimeout(() => { if (this.signalling.state === "up") this.peer?.restart(); }, 300));
     addEventListener("pagehide", () => this.message.stop());
   }
 
@@ -222,7 +224,7 @@ export class Room {
     this.#iceServers(message);
     if (!this.me || this.me.state === "waiting") return; // what was missed tells
     if (message.media === "new" || !this.peer || this.peer.closed) this.#fresh([...this.tracks()]);
-    else if (!this.peer.up) this.peer.restart();
+    else this.peer.restart(); // even when it believes itself connected: what cut the one link has mostly cut the other, or changed the address
   }
 
   /** A new RTCPeerConnection, everything of ours on it, and everything of others wanted. */
@@ -239,7 +241,7 @@ export class Room {
     peer.on("state", () => this.#link());
     peer.on("negotiated", () => this.publishing.save(this.mode));
     peer.on("gone", () => { if (this.peer === peer) this.#fresh([...this.tracks()]); });
-    peer.on("problem", (error) => { if (error.text) this.note(own(error.text)); });
+    peer.on("problem", (error) => { if (error.text) this.note(own(error.text)); else console.warn(error); });
     this.publishing.all();
     this.tiles.asked.clear();
     for (const track of tracks) this.#track(track);

@@ -147,7 +147,7 @@ const TEXTS = {
   "low.low": ["Hình nhỏ", "Small picture"],
   "low.low-hint": ["Hình kém nét, ít dữ liệu.", "Less sharp, little data."],
   "low.audio": ["Chỉ tiếng", "Sound only"],
-  "low.audio-hint": ["Khoảng 15 MB mỗi giờ.", "About 15 MB an hour."],
+  "low.audio-hint": ["Chỉ khoảng 20 đến 30 MB mỗi giờ.", "Only some 20 to 30 MB an hour."],
 
   "quality.title": ["Chất lượng kết nối", "Connection quality"],
   "quality.0": ["Mất kết nối", "No connection"],

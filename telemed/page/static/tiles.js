@@ -6,7 +6,8 @@ import { onLanguage, t } from "./texts.js";
 import { Tile } from "./tile.js";
 
 const SPEAKING = -50; // dBov
-const SHARED = ["screen", "device"];
+/** A picture with a tile of its own beside its sender's: a screen, an ultrasound probe. */
+const shared = ({ kind, source }) => kind === "video" && (source === "screen" || source === "device");
 
 /** Emits `prefer` ({track, layer, paused, priority}) and `weak` ("", lower, paused). */
 export class Tiles extends Emitter {
@@ -45,7 +46,7 @@ export class Tiles extends Emitter {
     const tile = this.tiles.get(person.id) ?? this.#add(person.id);
     tile.is(person);
     this.#state(person.id);
-    for (const { info } of this.tracks.values()) if (info.participant === person.id && SHARED.includes(info.source)) this.#shared(info);
+    for (const { info } of this.tracks.values()) if (info.participant === person.id && shared(info)) this.#shared(info);
   }
 
   gone(id) {
@@ -68,7 +69,7 @@ export class Tiles extends Emitter {
     media ??= known?.media ?? null;
     this.tracks.set(info.id, { info, media });
     if (info.kind === "audio") this.#voice(info, media);
-    else if (SHARED.includes(info.source)) this.#shared(info);
+    else if (shared(info)) this.#shared(info);
     this.#state(info.participant);
     this.#lay();
   }
@@ -186,7 +187,7 @@ export class Tiles extends Emitter {
     for (const { info, media } of this.tracks.values()) {
       if (info.participant !== id) continue;
       if (info.source === "microphone") microphone = info;
-      else if (info.kind === "video" && SHARED.includes(info.source)) this.#picture(this.tiles.get(info.id), info, media, person);
+      else if (shared(info)) this.#picture(this.tiles.get(info.id), info, media, person);
       else if (info.kind === "video") camera = { info, media };
     }
     const tile = this.tiles.get(id);
@@ -228,8 +229,8 @@ export class Tiles extends Emitter {
     // Machines without a picture of a person take no place beside what they show.
     const shown = [...this.tiles.values()].filter((tile) => tile.person?.id !== tile.key || tile.person.role !== "device");
     for (const tile of this.tiles.values()) tile.root.hidden = !shown.includes(tile);
-    const shared = shown.find((tile) => tile.track && SHARED.includes(tile.track.source));
-    const large = shown.length > 1 ? shown.find((tile) => tile.key === this.pinned) ?? shared : null;
+    const screen = shown.find((tile) => tile.track && shared(tile.track));
+    const large = shown.length > 1 ? shown.find((tile) => tile.key === this.pinned) ?? screen : null;
     const others = shown.filter((tile) => tile !== large);
     let columns;
     if (large) {
@@ -241,6 +242,7 @@ export class Tiles extends Emitter {
       stage.style.gridTemplateRows = "";
     }
     stage.style.setProperty("--columns", columns);
+    $("self").dataset.above = Boolean(large); // not over the small ones below
     for (const tile of shown) {
       tile.root.style.order = tile === large ? -1 : 0;
       tile.root.style.gridColumn = tile === large ? "1 / -1" : "";
@@ -256,14 +258,14 @@ export class Tiles extends Emitter {
   #prefer() {
     for (const [id, { info, media }] of this.tracks) {
       if (info.kind !== "video" || !media || info.participant === this.mine?.id) continue;
-      const tile = this.tiles.get(SHARED.includes(info.source) ? id : info.participant);
+      const tile = this.tiles.get(shared(info) ? id : info.participant);
       if (!tile) continue;
       const pixels = tile.root.clientHeight * Math.min(2, devicePixelRatio);
       const paused = document.hidden || tile.root.hidden || this.mode === "audio";
       const fit = pixels <= 200 ? 0 : pixels <= 420 ? 1 : 9;
       const { layers } = info;
-      const layer = layers.length < 2 ? null : this.mode === "low" ? layers[0] : SHARED.includes(info.source) || fit >= layers.length - 1 ? null : layers[fit];
-      const priority = SHARED.includes(info.source) ? 8 : tile.root.dataset.large === "true" ? 7 : 5;
+      const layer = layers.length < 2 ? null : this.mode === "low" ? layers[0] : shared(info) || fit >= layers.length - 1 ? null : layers[fit];
+      const priority = shared(info) ? 8 : tile.root.dataset.large === "true" ? 7 : 5;
       const wish = { track: id, layer, paused, priority };
       const text = JSON.stringify(wish);
       if (this.asked.get(id) === text) continue;

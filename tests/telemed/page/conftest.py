@@ -8,7 +8,8 @@ import pytest
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from tests.telemed.page.fake import Relay, relay as fake_relay  # noqa: E402
+from tests.telemed.page.fake import Relay  # noqa: E402
+from tests.telemed.page.fake import relay as fake_relay  # noqa: E402
 from tests.web.chromium import FLAGS, PRESENT, PROGRAM, WHY, WIDTH  # noqa: E402
 
 MEDIA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--auto-select-desktop-capture-source=Entire screen")
@@ -48,7 +49,7 @@ class Tab:
         return found
 
     def until(self, condition: str, seconds: float = 15) -> None:
-        """Until the state `s` of the page fulfils it. (Playwright's own waiting evaluates strings in the page, which its policy forbids.)"""
+        """Until the state `s` of the page fulfils it. Playwright's own waiting evaluates strings in the page, which its policy forbids."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if self.page.evaluate(f"() => {{ const s = window.healthHubRoom?.state(); return Boolean(s && ({condition})) }}"):
@@ -71,16 +72,19 @@ class Tab:
 _MEASURE = r"""() => {
   const root = document.documentElement;
   const seen = (e) => e.getClientRects().length > 0;
-  const wide = [...document.querySelectorAll("body *")].filter((e) => seen(e) && e.getBoundingClientRect().right > root.clientWidth + 1 && !e.closest("svg"));
-  const words = document.body.innerText.match(/\b(?:check|bar|chat|over|low|lost|vitals|record|people|quality|weak|tile|role|state|message)\.[a-z0-9-]+/g) ?? [];
+  const wide = [...document.querySelectorAll("body *")].filter(
+    (e) => seen(e) && e.getBoundingClientRect().right > root.clientWidth + 1 && !e.closest("svg"));
+  const words = document.body.innerText.match(
+    /\b(?:check|bar|chat|over|low|lost|vitals|record|people|quality|weak|tile|role|state|message)\.[a-z0-9-]+/g) ?? [];
   const nameless = [...document.querySelectorAll("button, input, select, textarea")].filter((e) => seen(e)
     && !(e.innerText || e.getAttribute("aria-label") || e.title || e.labels?.[0]?.innerText)).map((e) => e.outerHTML.slice(0, 100));
-  return [Math.max(root.scrollWidth, document.body.scrollWidth), root.clientWidth, wide.map((e) => e.outerHTML.slice(0, 120)).join("\n"), root.lang, words,
+  return [Math.max(root.scrollWidth, document.body.scrollWidth), root.clientWidth,
+    wide.map((e) => e.outerHTML.slice(0, 120)).join("\n"), root.lang, words,
     [...document.querySelectorAll("h1")].filter(seen).length, nameless];
 }"""
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def server() -> Iterator[Relay]:
     with fake_relay() as found:
         yield found
@@ -93,7 +97,7 @@ def relay(server: Relay) -> Iterator[Relay]:
     server.hang_up()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     if not PRESENT:
         pytest.skip(WHY)

@@ -1,7 +1,8 @@
-"""A stand-in for the relay that says what a test tells it to, and the page beside it; with aiortc at the other end where media is wanted."""
+"""A stand-in for the relay that says what a test tells it to, with the page beside it and aiortc at the other end of the media."""
 
 import asyncio
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
-from aiortc import RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCBundlePolicy, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -35,8 +36,9 @@ def person(id: str, name: str, role: str = "patient", **more: Any) -> Message:
 
 
 def track(id: str, participant: str, kind: str, source: str, **more: Any) -> Message:
-    return {"id": id, "participant": participant, "kind": kind, "source": source, "name": "",
-            "codec": "opus" if kind == "audio" else "VP8", "layers": [] if kind == "audio" else ["q", "h", "f"], "muted": False, **more}  # fmt: skip
+    codec, layers = ("opus", []) if kind == "audio" else ("VP8", ["q", "h", "f"])
+    return {"id": id, "participant": participant, "kind": kind, "source": source, "name": "", "codec": codec, "layers": layers,
+            "muted": False, **more}  # fmt: skip
 
 
 class Relay:
@@ -150,7 +152,7 @@ class Relay:
         try:
             while True:
                 await self._take(json.loads(await socket.receive_text()))
-        except WebSocketDisconnect:
+        except (WebSocketDisconnect, RuntimeError):  # gone, or closed by a test
             if self._socket is socket:
                 self._socket = None
 
@@ -173,7 +175,7 @@ class Relay:
 
     async def _answer(self, message: Message) -> str:
         if self.pc is None:
-            self.pc = RTCPeerConnection()
+            self.pc = RTCPeerConnection(RTCConfiguration(bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
             self.pc.on("datachannel", lambda channel: channel.on("message", lambda m: self._echo(channel.label, m)))
         pc = self.pc
         await pc.setRemoteDescription(RTCSessionDescription(message["sdp"], "offer"))
@@ -183,7 +185,7 @@ class Relay:
                 transceiver.sender.replaceTrack(pc_track)
                 transceiver.direction = "sendonly"
         await pc.setLocalDescription(await pc.createAnswer())
-        return str(pc.localDescription.sdp)
+        return _with_rid(message["sdp"], str(pc.localDescription.sdp))
 
     def _echo(self, label: str, message: str | bytes) -> None:
         """Back on a channel as if another had sent it."""
@@ -241,6 +243,16 @@ class Relay:
         self.hang_up()
         self._server.should_exit = True
         self._thread.join(10)
+
+
+def _with_rid(offer: str, answer: str) -> str:
+    """With the header extension that simulcast needs, which aiortc leaves out."""
+    found = next((line for line in offer.split("\r\n") if line.endswith("sdes:rtp-stream-id")), None)
+    if found is None:
+        return answer
+    return "".join(
+        part.replace("a=mid:", f"{found}\r\na=mid:", 1) if part.startswith("m=video") else part for part in re.split("(?m)^(?=m=)", answer)
+    )
 
 
 @contextmanager
