@@ -110,6 +110,8 @@ class Hub:
             ],
             stdout=self.log,
             stderr=self.log,
+            # No relay beside it: it is measured by itself.
+            env={"HEALTH_HUB_RELAY": "0", **os.environ},
         )
         self.pid = self.process.pid
         while True:

@@ -8,7 +8,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from health_hub.access.connect import Connected
 from health_hub.access.gate import Gate
@@ -25,7 +25,24 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+TELEMED = "/telemed/"
+DOOR_SECONDS = 2.0  # after the start: clinics are answered first
+
 log = logging.getLogger(__name__)
+
+
+class _Door(Protocol):
+    """health_hub.consult.door.Door, as far as it is used here."""
+
+    def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+
+def _door_of() -> "Callable[[Settings, Store], _Door]":
+    from health_hub.consult.door import Door
+
+    return Door
 
 
 def _settle_collector() -> None:
@@ -50,6 +67,8 @@ class _Hub:
         self._gate: Gate | None = None
         self._pages: Application | None = None
         self._loading = asyncio.Lock()
+        self._door: _Door | None = None
+        self._opening: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Before FastAPI and its middleware, which cost 60 us a request and know nothing of FHIR.
@@ -61,7 +80,32 @@ class _Hub:
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
             return
+        elif scope["type"] == "websocket" and not scope["path"].startswith(TELEMED):
+            await receive()
+            await send({"type": "websocket.close"})  # before it is accepted: 403
+            return
+        if scope["path"].startswith(TELEMED):
+            await (self._door or await self._open_door())(scope, receive, send)
+            return
         await (self._pages or await self._load())(scope, receive, send)
+
+    async def _open_door(self) -> "_Door":
+        """Consultations: loaded at the first request for one, and behind the first answers for the sake of what relays report."""
+        async with self._loading:
+            if self._door is None:
+                if self._store is None:
+                    raise RuntimeError("the store is not open")
+                door = (await asyncio.to_thread(_door_of))(self._settings, self._store)
+                door.start()
+                self._door = door
+        return self._door
+
+    async def _open_later(self) -> None:
+        await asyncio.sleep(DOOR_SECONDS)
+        try:
+            await self._open_door()
+        except Exception:
+            log.exception("consultations are not served")
 
     async def _load(self) -> Application:
         async with self._loading:
@@ -70,9 +114,13 @@ class _Hub:
         return self._pages
 
     def _import(self) -> Application:
+        from health_hub.consult.routes import router
         from health_hub.web.pages import pages
 
-        return cast(Application, pages(self._ready, self._gate.authority if self._gate is not None else None))
+        gate = self._gate
+        if gate is None:
+            return cast(Application, pages(self._ready))
+        return cast(Application, pages(self._ready, gate.authority, [lambda site: router(site, gate)]))
 
     async def _ready(self) -> None:
         if self._store is None:
@@ -95,6 +143,12 @@ class _Hub:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await async_.stop()
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.gather(self._opening, return_exceptions=True)
+        if self._door is not None:
+            await self._door.stop()
+            self._door = None
         if self._gate is not None:
             await self._gate.stop()
             await self._gate.authority.stop()
@@ -117,6 +171,8 @@ class _Hub:
         if self._gate is not None:
             self._fhir.fhir.hub.security |= discovery.capability_security(self._gate.authority)
         store.parameters.start()
+        if self._settings.relay or self._settings.relay_directory:
+            self._opening = asyncio.create_task(self._open_later())
 
 
 def create(settings: Settings | None = None, store: Store | None = None) -> Application:

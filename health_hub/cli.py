@@ -5,10 +5,25 @@ import sys
 from collections.abc import Sequence
 
 from health_hub import __version__
-from health_hub.commands import check, client, db, export, keys, launch, load, registration_token, reindex, serve, token, user
+from health_hub.commands import (
+    check,
+    client,
+    db,
+    export,
+    invite,
+    keys,
+    launch,
+    load,
+    registration_token,
+    reindex,
+    relay,
+    serve,
+    token,
+    user,
+)
 from health_hub.settings import SettingError, Settings
 
-COMMANDS = (serve, load, export, reindex, check, db, user, client, registration_token, launch, token, keys)
+COMMANDS = (serve, relay, load, export, reindex, check, db, user, client, registration_token, launch, token, invite, keys)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -92,6 +92,17 @@ class Settings:
         "", "claim of the external provider's id_token that holds a verified identifier, by which accounts were linked beforehand"
     )
 
+    relay: bool = _setting(True, "`serve` runs a relay for video consultations beside the API; false where relays run alone")
+    relay_udp_port: int = _setting(40_000, "UDP port of the relay's media; open it in the firewall")
+    relay_host: str = _setting("", "address of this machine as clients see it, announced for media; empty: where the relay listens")
+    relay_bind: str = _setting("127.0.0.1", "address of the relay's signalling, for the hub's processes alone")
+    relay_secret: str = _setting("", "secret of at least 32 characters that hub and relays share; empty: made from HEALTH_HUB_KEY")
+    relay_directory: str = _setting(
+        "", "where hub and relays find each other, sqlite:///PATH or postgresql://...; empty: the hub's PostgreSQL, or beside its SQLite"
+    )
+    consult_minutes_before: int = _setting(60, "minutes before an Appointment that its consultation opens")
+    consult_hours_after: int = _setting(4, "hours after an Appointment's end that its consultation closes")
+
     cors_origins: tuple[str, ...] = _setting(("*",), "origins of browser applications, separated by commas; * is any, empty is none")
 
     def store(self) -> dict[str, Any]:

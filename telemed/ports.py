@@ -56,6 +56,7 @@ class TrackInfo:
     codec: str  # "opus", "VP8", ...
     layers: tuple[str, ...] = ()  # rids from low to high, empty without simulcast
     muted: bool = False
+    mid: str = ""  # the publisher's own m-line, for its eyes only
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,13 @@ class MediaPeer(Protocol):
         `wanted` maps the mid of a recvonly m-line to a track id. An offer with new ICE credentials is an ICE restart.
 
         Raises MediaError (codes: sdp, codec, too-many-tracks, not-allowed, closed).
+        """
+        ...
+
+    def bind(self, mid: str, track_id: str | None) -> None:
+        """Puts another track on a recvonly m-line, or none; needs no offer.
+
+        Raises MediaError (codes: unknown-mid, unknown-track, closed).
         """
         ...
 

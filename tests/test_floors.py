@@ -14,6 +14,7 @@ FLOORS = {
     "health_hub.store": 20,
     "health_hub.notify": 30, "health_hub.auth": 30, "health_hub.insight": 30, "health_hub.identity": 30,
     "health_hub.booking": 40, "health_hub.access": 40, "health_hub.gateways": 40,
+    "health_hub.consult": 55,
     "health_hub.web": 50, "health_hub.rest": 50, "health_hub.sync": 50, "health_hub.demo": 50,
     "health_hub.app": 60,
     "health_hub.commands": 70,

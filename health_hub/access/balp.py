@@ -71,7 +71,7 @@ def _what(entry: Entry) -> dict[str, Any]:
             "type": {"system": _DICOM, "code": "110113"},
             "subtype": [{"system": _DICOM, "code": "110127"}],
         }
-    if entry.interaction in ("token", "refused") or not entry.interaction.isascii() or entry.interaction.startswith("account"):
+    if entry.interaction in ("token", "refused") or not entry.interaction.isascii() or entry.interaction.startswith(("account", "consult")):
         return {
             "type": {"system": _DICOM, "code": "110113"},
             "subtype": [{"system": _OWN, "code": entry.interaction}],

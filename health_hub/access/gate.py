@@ -16,7 +16,7 @@ from health_hub.access.principal import Directory, Principal
 from health_hub.access.scribe import Scribe
 from health_hub.auth import scopes
 from health_hub.auth.authority import Authority
-from health_hub.auth.model import AuthError, Claims
+from health_hub.auth.model import Account, AuthError, Claims
 from health_hub.store.model import Result, Stored
 from health_hub.store.store import Store
 from health_hub.store.view import View
@@ -26,6 +26,7 @@ FRESH = 2.0  # seconds: what a token may do follows changes of roles and facilit
 FLUSH = 60.0  # seconds of anonymous refusals that are told together
 ADDRESSES = 1000  # of them; the rest is told as one
 EMERGENCY = {"ETREAT", "BTG"}
+_OWN_PAGES = scopes.parse("user/*.cruds")
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +136,15 @@ class Gate:
                 self._ready.popitem(last=False)
         return Access(kept[1], kept[2], address or "")
 
+    async def person(self, account: Account, organization: str | None, address: str) -> Access:
+        """Of who is signed in on our own pages: all that their role sees and writes, with no application between."""
+        now = int(time.time())
+        claims = Claims(
+            "", account.id, "", account.role, "user/*.cruds", now, now + 60, account.fhir_user, account.name, organization, account.labels
+        )
+        who = await self.directory.principal(claims)
+        return Access(who, self.policy.rights(who, _OWN_PAGES), address)
+
     async def _claims(self, authorization: bytes | None, dpop: bytes | None, method: str, url: str) -> Claims:
         scheme, _, token = (authorization or b"").partition(b" ")
         kind = scheme.lower()
@@ -198,6 +208,3 @@ class Gate:
     async def note(self, said: Entry) -> None:
         """An entry of its own: signing in, a change of an account."""
         await self.store.commit([], trail=[entries.encode(said)])
-
-
-

@@ -114,6 +114,10 @@ class Directory:
                 break
         return out
 
+    async def roles(self, me: str, facility: str) -> tuple[str, ...]:
+        """`PractitionerRole/1` of a Practitioner at a facility."""
+        return tuple(role for role, of in await self._once(("roles", me), lambda: self._roles(me)) if of == facility)
+
     def forget(self) -> None:
         """What was read counts no longer."""
         self._known.clear()

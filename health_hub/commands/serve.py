@@ -9,10 +9,13 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+from health_hub.commands.beside import Beside
+from health_hub.commands.relay import CHILD
 from health_hub.settings import PREFIX, SettingError, Settings
 
 # Requests under way get this long after SIGTERM; an upload or a large transaction may take longer and is then cut.
 DRAIN_SECONDS = 30
+WS_BYTES = 1 << 20  # of one WebSocket message; the relay refuses smaller ones in its own words
 NO_ADDRESS = """\
 Chưa khởi động: máy chủ nghe ở {host} cần biết địa chỉ mà người dùng thấy, ví dụ HEALTH_HUB_BASE_URL=https://hub.example.vn/fhir
 Not started: listening on {host}, the server must know the address that clients see, e.g. HEALTH_HUB_BASE_URL=https://hub.example.vn/fhir"""
@@ -28,6 +31,11 @@ OPEN = """\
 ADDRESS = "  Địa chỉ / Address:  {url}/        API FHIR R4:  {url}/fhir"
 TRY = "\n  Thử / Try:          {url}/fhir/Patient?name=nguyen&_pretty=true"
 PROGRAMS = "  Ứng dụng dùng thử / demo applications (client_id, client_secret):"
+ROOM = "  Phòng khám từ xa, mở hai cửa sổ / a video room, open it in two windows:  {url}/telemed/room#room=demo"
+CONSULT = """\
+  Khám từ xa / video consultation:  {url}{path}
+    mở bằng bacsi.demo (chọn bvdk-tinh) trong một cửa sổ, benhnhan.demo trong cửa sổ riêng tư; bác sĩ cho bệnh nhân vào
+    open it as bacsi.demo (choose bvdk-tinh) in one window, as benhnhan.demo in a private one; the doctor lets the patient in"""
 SIGN_INS = "  Tài khoản dùng thử / demo sign-ins (mật khẩu / password):"
 
 
@@ -39,13 +47,14 @@ def add(commands: Any, shared: argparse.ArgumentParser) -> None:
     p.add_argument("--workers", type=int, metavar="N", help="server processes; more than one needs PostgreSQL (default 1)")
     p.add_argument("--demo", action="store_true", default=None, help="load demo records of a province on the first start")
     p.add_argument("--no-auth", dest="auth", action="store_false", default=None, help="no access control; on a loopback address only")
+    p.add_argument("--no-relay", dest="relay", action="store_false", default=None, help="no relay for video consultations beside the API")
     p.add_argument("--log-level", choices=("critical", "error", "warning", "info", "debug"), help="(default info)")
     p.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     settings = Settings.load(db=args.db, host=args.host, port=args.port, workers=args.workers, demo=args.demo, auth=args.auth,
-                             log_level=args.log_level)
+                             log_level=args.log_level, relay=args.relay)
     refusal = refuse(settings)
     if refusal:
         print(refusal, file=sys.stderr)
@@ -57,14 +66,29 @@ def run(args: argparse.Namespace) -> int:
     if not settings.auth:
         print(OPEN, file=sys.stderr, flush=True)
     print((ADDRESS if settings.auth else ADDRESS + TRY).format(url=url), file=sys.stderr, flush=True)
-    if settings.demo or settings.workers > 1:
-        for line in asyncio.run(prepare(settings)):
+    keyless = settings.relay and not settings.key and not settings.relay_secret
+    kept = b""
+    if settings.demo or settings.workers > 1 or keyless:
+        lines, kept = asyncio.run(prepare(settings, url))
+        for line in lines:
             print(line, file=sys.stderr, flush=True)
     # Worker processes read their settings from the environment, as this one did.
-    for name in ("db", "host", "port", "workers", "base_url", "demo", "auth", "log_level"):
+    beside: Beside | None = None
+    if settings.relay:
+        from health_hub.consult import relays
+
+        settings = replace(settings, relay_secret=relays.secret(settings, kept))
+    for name in ("db", "host", "port", "workers", "base_url", "demo", "auth", "log_level", "relay", "relay_secret"):
         value = getattr(settings, name)
         os.environ[PREFIX + name.upper()] = str(int(value)) if isinstance(value, bool) else str(value)
-    return listen(settings)
+    if settings.relay:
+        beside = Beside([sys.executable, "-m", "health_hub.cli", "relay"], {**os.environ, CHILD: "1"}, "relay")
+        beside.start()
+    try:
+        return listen(settings)
+    finally:
+        if beside is not None:
+            beside.stop()
 
 
 def refuse(settings: Settings) -> str | None:
@@ -92,23 +116,28 @@ def loopback(host: str) -> bool:
         return False
 
 
-async def prepare(settings: Settings) -> list[str]:
-    """Before any worker starts: create or upgrade the database, and load the demo records once. What is to be printed of it."""
+async def prepare(settings: Settings, url: str) -> tuple[list[str], bytes]:
+    """Before any worker starts: create or upgrade the database, and load the demo records once.
+
+    What is to be printed of it, and the database's own secret. url: of the hub, as it listens.
+    """
     from health_hub.store.store import Store
 
     store = await Store.open(settings.db, **settings.store())
     try:
         if not settings.demo:
-            return []
+            return [], store.secret
         from health_hub import demo
         from health_hub.demo.accounts import demo_accounts, demo_clients
 
         await demo.load(store)
         if not settings.auth:
-            return []
+            return [ROOM.format(url=url)] if settings.relay else [], store.secret
+        consultation = await demo.consultation(store)
         people = [f"    {d.role:<14} {d.login:<18} {d.password:<52} {d.note}" for d in await demo_accounts(store)]
         programs = [f"    {d.client.id:<33} {d.secret or '-':<52} {d.client.client_name}" for d in await demo_clients(store)]
-        return [SIGN_INS, *people, PROGRAMS, *programs]
+        link = [CONSULT.format(url=url, path=f"/consult/{consultation}")] if settings.relay else []
+        return [SIGN_INS, *people, PROGRAMS, *programs, *link], store.secret
     finally:
         await store.close()
 
@@ -122,7 +151,9 @@ def listen(settings: Settings) -> int:
 
     config = uvicorn.Config(
         "health_hub.app:create", factory=True, host=settings.host.strip("[]"), port=settings.port, workers=settings.workers,
-        loop="uvloop" if sys.platform != "win32" else "asyncio", http=HttpProtocol, ws="none", lifespan="on",
+        loop="uvloop" if sys.platform != "win32" else "asyncio", http=HttpProtocol, lifespan="on",
+        # Consultations' signalling; whether a browser is there is asked by its own messages, which bad links are given more time for.
+        ws="websockets-sansio", ws_max_size=WS_BYTES, ws_ping_interval=None,
         log_level=settings.log_level, access_log=settings.log_level == "debug", server_header=False, date_header=True,
         # Who is asked for the client's address; else everyone behind a proxy would be one address to the limits of signing in.
         proxy_headers=bool(settings.trusted_proxies), forwarded_allow_ips=list(settings.trusted_proxies),

@@ -1,8 +1,10 @@
 """Demo records of a province, made in code: the same every time, no real person among them, each tagged as test data."""
 
+import time
 from typing import Any
 
 from health_hub.demo.care import care
+from health_hub.demo.consult import appointment
 from health_hub.demo.people import people
 from health_hub.demo.province import facilities, staff
 from health_hub.store.model import AlreadyDone, Change
@@ -51,3 +53,10 @@ async def load(store: Store) -> int:
     except AlreadyDone:  # another worker was faster
         return 0
     return len(changes)
+
+
+async def consultation(store: Store) -> str:
+    """A video consultation that is open today, made anew at each start: `Appointment/1`."""
+    made = appointment(int(time.time())) | {"meta": {"tag": [dict(TAG)]}}
+    await store.commit([Change("update", "Appointment", made["id"], made, owner="Organization/bvdk-tinh")])
+    return f"Appointment/{made['id']}"

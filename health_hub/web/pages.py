@@ -1,10 +1,10 @@
 """Everything that is not the FHIR API: pages for people, the endpoints of the authorization server, and the state of the server."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
@@ -37,8 +37,13 @@ from health_hub.web.site import PageError, Redirect, Site
 log = logging.getLogger(__name__)
 
 
-def pages(ready: Callable[[], Awaitable[None]], authority: Authority | None = None) -> Any:
-    """An ASGI application. `ready` raises unless the database answers; authority None: the hub runs without access control."""
+def pages(
+    ready: Callable[[], Awaitable[None]], authority: Authority | None = None, more: Sequence[Callable[[Site], APIRouter]] = ()
+) -> Any:
+    """An ASGI application. `ready` raises unless the database answers; authority None: the hub runs without access control.
+
+    more: pages of other areas.
+    """
     # A path with a slash too many is no page: the redirect that Starlette would make is built from the Host header and without our guards.
     web = FastAPI(title="Health Hub", version=__version__, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     site = Site(authority)
@@ -54,6 +59,8 @@ def pages(ready: Callable[[], Awaitable[None]], authority: Authority | None = No
             own_passkeys, admin_accounts, admin_clients,
         ):  # fmt: skip
             web.include_router(page.router(site))
+        for router in more:
+            web.include_router(router(site))
 
     @web.get("/health/live")
     async def live() -> dict[str, str]:

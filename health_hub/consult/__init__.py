@@ -1,0 +1,1 @@
+"""Video consultations: who may join which, the way to the relay, and what is kept of one."""

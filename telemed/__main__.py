@@ -1,0 +1,77 @@
+"""`python -m telemed`: one relay process, signalling and media."""
+
+import argparse
+import asyncio
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import uvicorn
+
+from telemed.app import create
+from telemed.directory.choose import agent as agent_of
+from telemed.settings import SettingError, Settings
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every option; what is not here is a variable TELEMED_<NAME>."""
+    p = argparse.ArgumentParser(prog="telemed", description="A relay for video consultations. Every setting is a variable TELEMED_<NAME>.")
+    p.add_argument("--host", help="address that signalling listens on (default 127.0.0.1)")
+    p.add_argument("--port", type=int, help="port that signalling listens on (default 8090)")
+    p.add_argument("--udp-host", default="127.0.0.1", help="address that media listens on (default 127.0.0.1)")
+    p.add_argument("--udp-port", type=int, default=40_000, help="UDP port of media (default 40000)")
+    p.add_argument("--announce", metavar="HOST[:PORT]", action="append", default=[], help="address of media as clients see it, repeatable")
+    p.add_argument("--no-auth", action="store_true", help="rooms open by their name, without tokens; on a loopback address only")
+    p.add_argument("--secret-env", metavar="NAME", default="TELEMED_SECRET", help="variable that holds the secret of join tokens")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serves until SIGTERM or SIGINT. The exit status: 0 ended, 1 not started, 2 wrong settings."""
+    args = parser().parse_args(argv)
+    try:
+        settings = Settings.load(host=args.host, port=args.port, open=args.no_auth or None, secret=os.environ.get(args.secret_env))
+        announce = tuple(_address(text, args.udp_port) for text in args.announce)
+    except (SettingError, ValueError) as e:
+        print(f"telemed: {e}", file=sys.stderr)
+        return 2
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        return asyncio.run(_serve(settings, args, announce))
+    except OSError as e:
+        print(f"telemed: {e}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+
+
+async def _serve(settings: Settings, args: argparse.Namespace, announce: tuple[tuple[str, int], ...]) -> int:
+    relay: Any = importlib.import_module("telemed.relay.relay").Relay(args.udp_host, args.udp_port, announce)
+    agent = agent_of(settings)
+    await relay.start()
+    try:
+        app: Any = create(relay, settings, agent.sink) if agent is not None else create(relay, settings)
+        config = uvicorn.Config(
+            agent.attach(app, relay) if agent is not None else app, host=settings.host.strip("[]"), port=settings.port, log_level="warning",
+            lifespan="on", ws="websockets-sansio", ws_max_size=settings.message_bytes * 4, ws_ping_interval=None, server_header=False,
+            timeout_graceful_shutdown=3,
+        )  # fmt: skip
+        server = uvicorn.Server(config)
+        await server.serve()
+        return 0 if server.started else 1
+    finally:
+        await relay.close()
+
+
+def _address(text: str, port: int) -> tuple[str, int]:
+    host, colon, given = text.rpartition(":")
+    if not colon or (":" in host and not host.startswith("[")):
+        return text.strip("[]"), port
+    return host.strip("[]"), int(given)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
