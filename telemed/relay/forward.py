@@ -1,0 +1,579 @@
+"""The forwarding step in Python: from a datagram to every subscriber in one synchronous call.
+
+A packet is decrypted in place in one buffer, kept once for resending, and for each subscriber given a new header and encrypted in
+a second buffer: no task, queue, callback or object for each of them. Everything that is not media (STUN, DTLS, RTCP, streams seen
+for the first time) goes to the `Owner`, which works a few times a second. `telemed/relay/compiled.py` is the same step in C.
+"""
+
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Final, Protocol
+
+from telemed.relay.srtp import Keys, ffi, lib
+
+Address = Any  # what recvfrom gives: (host, port) or (host, port, flow, scope); for TCP the connection itself
+
+BUFFER: Final = 2048
+DATAGRAM: Final = 1800  # more than any path carries; the rest of BUFFER is room for headers and tags
+BATCH: Final = 256  # datagrams before other work of the event loop gets its turn
+VIDEO_RING, AUDIO_RING = 512, 128  # packets kept for resending; powers of two
+SENT_RING: Final = 2048  # transport-wide sequence numbers remembered for feedback
+MISSING_MAX: Final = 256  # sequence numbers asked for again at most; beyond, a keyframe is cheaper
+REORDERED: Final = 1000  # further apart is a new start of the stream (RFC 3550 A.1 has 3000 for both)
+BEDE: Final = 0xBEDE  # one-byte header extensions (RFC 8285 4.2)
+
+_HEAD: Final = struct.Struct("!BBHII")
+_PLAIN: Final = struct.Struct("!BBHII").pack_into
+_WITH_COUNTER: Final = struct.Struct("!BBHIIHHBHx").pack_into  # one word of extensions: transport-wide sequence number
+_WITH_BOTH: Final = struct.Struct("!BBHIIHHBHBBxxx").pack_into  # two words: that and the audio level
+_WITH_LEVEL: Final = struct.Struct("!BBHIIHHBBxx").pack_into
+
+
+class Tcp(Protocol):
+    """A TCP candidate's connection (RFC 4571 framing is its business)."""
+
+    def write(self, datagram: memoryview) -> None: ...
+
+
+class Endpoint:
+    """One peer's transport as this step sees it."""
+
+    __slots__ = (
+        "address", "arrivals", "bad", "counter", "counter_id", "heard", "level_id", "owner", "received_bytes", "received_packets", "rx",
+        "rx_keys", "sent_bytes", "sent_packets", "sent_size", "sent_time", "streams", "tcp", "tx", "tx_keys",
+    )
+
+    def __init__(self, owner: Any) -> None:
+        self.owner = owner
+        self.address: Address = None
+        self.tcp: Tcp | None = None
+        self.rx: Any = None
+        self.tx: Any = None
+        self.rx_keys: Keys | None = None
+        self.tx_keys: Keys | None = None
+        self.streams: dict[int, Stream] = {}
+        self.counter = 0  # last transport-wide sequence number sent
+        self.counter_id = 0  # extension id of it in what the peer sends, 0: not agreed
+        self.level_id = 0
+        self.arrivals: list[tuple[int, float]] = []  # transport-wide (sequence, time) since the last feedback
+        self.sent_time: list[float] = []
+        self.sent_size: list[int] = []
+        self.heard = 0.0
+        self.received_packets = self.received_bytes = self.bad = 0
+        self.sent_packets = self.sent_bytes = 0
+
+    def secure(self, rx: Keys, tx: Keys) -> None:
+        """The DTLS handshake is done: media may flow."""
+        self.rx_keys, self.tx_keys = rx, tx
+        self.rx, self.tx = rx.pointer, tx.pointer
+
+    def count(self) -> None:
+        """Transport-wide feedback was agreed for what we send: remember when each packet left."""
+        if not self.sent_time:
+            self.sent_time, self.sent_size = [0.0] * SENT_RING, [0] * SENT_RING
+
+
+class Stream:
+    """One SSRC of a publisher: a track, or one simulcast layer of it."""
+
+    __slots__ = (
+        "bytes", "cache", "clock", "cycles", "endpoint", "first", "forwarders", "highest", "jitter", "keyframe", "last_level", "last_rtp",
+        "last_time", "level_sum", "levels", "mask", "missing", "owner", "packets", "received_late", "recorder", "report", "rtx_of", "ssrc",
+        "transit", "waiting",
+    )
+
+    def __init__(self, endpoint: Endpoint, ssrc: int, clock: int, video: bool, owner: Any) -> None:
+        self.endpoint, self.ssrc, self.clock, self.owner = endpoint, ssrc, clock, owner
+        size = VIDEO_RING if video else AUDIO_RING
+        self.cache: list[bytes | None] = [None] * size
+        self.mask = size - 1
+        self.highest = 0
+        self.first = 0
+        self.cycles = 0
+        self.packets = self.bytes = self.received_late = 0
+        self.jitter = self.transit = 0.0
+        self.last_time = 0.0
+        self.last_rtp = 0
+        self.missing: dict[int, float] = {}  # sequence -> when it was missed first; the owner asks for it again
+        self.forwarders: list[Forwarder] = []
+        self.waiting: list[Forwarder] = []  # they switch to this stream at its next keyframe
+        self.keyframe: Callable[[memoryview], bool] | None = None  # None: every packet is one (sound)
+        self.rtx_of: Stream | None = None
+        self.recorder: Callable[[bytes, float], None] | None = None
+        self.report: Any = None  # the publisher's last sender report
+        self.levels = 0
+        self.level_sum = 0
+        self.last_level = 127
+
+
+class Forwarder:
+    """One track on its way to one subscriber: the SSRC it gets, and what is added to numbers so that switches do not show."""
+
+    __slots__ = (
+        "counter_byte", "drop", "endpoint", "history", "last_rtp", "last_sequence", "last_time", "level_byte", "octets", "owner", "packets",
+        "patch", "payload_types", "rtp_offset", "rtx_payload_types", "rtx_sequence", "rtx_ssrc", "sequence_offset", "ssrc", "started",
+        "stream", "switched", "target",
+    )
+
+    def __init__(self, endpoint: Endpoint, ssrc: int, payload_types: bytes, owner: Any) -> None:
+        self.endpoint, self.ssrc, self.owner = endpoint, ssrc, owner
+        # Second header byte in (marker and payload type) -> out; 0: the subscriber cannot have it.
+        self.payload_types = payload_types
+        self.counter_byte = self.level_byte = 0  # first byte of each extension element, 0: not agreed
+        self.stream: Stream | None = None
+        self.target: Stream | None = None  # it switches to this one at the next keyframe
+        self.sequence_offset = self.rtp_offset = 0
+        self.last_sequence = self.last_rtp = 0
+        self.last_time = 0.0
+        self.packets = self.octets = 0
+        self.started = False
+        self.switched = 0  # source sequence number since when the offsets hold
+        # (first outgoing sequence number, stream, sequence offset, rtp offset) of earlier stretches, newest last.
+        self.history: deque[tuple[int, Stream, int, int]] = deque(maxlen=64)
+        self.rtx_ssrc = 0
+        self.rtx_sequence = 0
+        self.rtx_payload_types: bytes = b""
+        # drop(payload, start) -> whether a packet is left out (a temporal layer); patch(out, at, end) rewrites the payload descriptor.
+        self.drop: Callable[[memoryview], bool] | None = None
+        self.patch: Callable[[memoryview, bool], None] | None = None
+
+
+class Owner(Protocol):
+    """Who takes what is not media."""
+
+    def on_stun(self, data: bytes, address: Address) -> None: ...
+    def on_dtls(self, endpoint: Endpoint, data: bytes) -> None: ...
+    def on_rtcp(self, endpoint: Endpoint, data: bytes, now: float) -> None: ...
+    def on_unknown(self, endpoint: Endpoint, packet: bytes, now: float) -> Stream | None: ...
+    def on_gap(self, stream: Stream) -> None: ...
+    def on_switched(self, forwarder: Forwarder, stream: Stream) -> None: ...
+
+
+class Forwarding:
+    """The step itself, on one UDP socket. Not thread-safe: it belongs to one event loop."""
+
+    def __init__(self, sock: socket.socket, owner: Owner) -> None:
+        self.sock, self.owner = sock, owner
+        self.endpoints: dict[Address, Endpoint] = {}
+        self._in = bytearray(BUFFER)
+        self._view = memoryview(self._in)
+        self._in_pointer = ffi.from_buffer(self._in)
+        self._out = bytearray(BUFFER)
+        self._out_view = memoryview(self._out)
+        self._out_pointer = ffi.from_buffer(self._out)
+        self._length = ffi.new("int *")
+        self.strangers = 0  # datagrams of addresses that no one has authenticated
+        self.unsent = 0  # datagrams that the kernel did not take
+
+    # Receiving.
+
+    def pump(self) -> None:
+        """The socket is readable: take what is there, BATCH at most."""
+        receive, view, media = self.sock.recvfrom_into, self._in, self._media
+        for _ in range(BATCH):
+            try:
+                size, address = receive(view, DATAGRAM)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                continue  # an ICMP error of some earlier send
+            media(size, address)
+
+    def take(self, datagram: bytes, address: Address) -> None:
+        """A datagram that came by TCP."""
+        if len(datagram) <= DATAGRAM:
+            self._in[: len(datagram)] = datagram
+            self._media(len(datagram), address)
+
+    def _media(self, size: int, address: Address) -> None:
+        data = self._in
+        first = data[0] if size else 255
+        endpoint = self.endpoints.get(address)
+        if endpoint is None or not 128 <= first <= 191 or size < 12 or endpoint.rx is None:
+            self._other(first, size, endpoint, address)
+            return
+        now = monotonic()
+        second = data[1]
+        length = self._length
+        length[0] = size
+        if 192 <= second <= 223:
+            if lib.srtp_unprotect_rtcp(endpoint.rx, self._in_pointer, length):
+                endpoint.bad += 1
+                return
+            endpoint.heard = now
+            self.owner.on_rtcp(endpoint, bytes(self._view[: length[0]]), now)
+            return
+        if lib.srtp_unprotect(endpoint.rx, self._in_pointer, length):
+            endpoint.bad += 1
+            return
+        endpoint.heard = now
+        endpoint.received_packets += 1
+        endpoint.received_bytes += size
+        self._packet(endpoint, length[0], now)
+
+    def _packet(self, endpoint: Endpoint, size: int, now: float) -> None:
+        """The decrypted packet in the buffer: to its stream and on to the subscribers."""
+        data = self._in
+        first, second, sequence, rtp, ssrc = _HEAD.unpack_from(data)
+        at = 12 + ((first & 15) << 2)
+        level = 255
+        if first & 16:
+            if at + 4 > size:
+                endpoint.bad += 1
+                return
+            end = at + 4 + (((data[at + 2] << 8) | data[at + 3]) << 2)
+            if end > size:
+                endpoint.bad += 1
+                return
+            if data[at] == 0xBE:
+                at += 4
+                counter_id, level_id = endpoint.counter_id, endpoint.level_id
+                while at < end:
+                    element = data[at]
+                    name = element >> 4
+                    if name == counter_id and name:
+                        endpoint.arrivals.append(((data[at + 1] << 8) | data[at + 2], now))
+                    elif name == level_id and name:
+                        level = data[at + 1]
+                    at += 1 if element == 0 else 2 + (element & 15)
+            at = end
+        if first & 32:
+            padding = data[size - 1]
+            if padding == 0 or padding > size - at:
+                endpoint.bad += 1
+                return
+            size -= padding
+        stream = endpoint.streams.get(ssrc)
+        if stream is None:
+            found = self.owner.on_unknown(endpoint, bytes(self._view[:size]), now)
+            if found is None:
+                return
+            stream = found
+        if stream.rtx_of is not None:
+            self._resent(stream.rtx_of, at, size, now)
+            return
+
+        # Where the packet stands among those that came (RFC 3550 A.1), and what is missing before it.
+        ahead = (sequence - stream.highest) & 0xFFFF
+        late = False
+        if not stream.packets:
+            stream.highest = stream.first = sequence
+        elif ahead == 1:
+            stream.highest = sequence
+            if not sequence:
+                stream.cycles += 1
+        elif ahead == 0:
+            return  # libsrtp let a repeated one through: resent without RTX, or a duplicate
+        elif ahead < REORDERED:
+            missing = stream.missing
+            if ahead <= MISSING_MAX:
+                for lost in range(stream.highest + 1, stream.highest + ahead):
+                    missing[lost & 0xFFFF] = now
+                self.owner.on_gap(stream)
+            if sequence < stream.highest:
+                stream.cycles += 1
+            stream.highest = sequence
+        elif ahead > 0x10000 - REORDERED:
+            late = True
+            stream.missing.pop(sequence, None)
+            stream.received_late += 1
+        else:
+            # Too far either way: the sender began anew. Offsets are made again, as at a switch.
+            stream.missing.clear()
+            stream.highest = stream.first = sequence
+            stream.cycles += 1
+            for forwarder in stream.forwarders:
+                self._align(forwarder, stream, sequence, rtp, now)
+
+        stream.packets += 1
+        stream.bytes += size - at
+        if not late:
+            if rtp != stream.last_rtp:
+                transit = now * stream.clock - rtp
+                change = transit - stream.transit
+                stream.transit = transit
+                if -900_000 < change < 900_000:  # else a wrap of the 32 bits or the first packet
+                    stream.jitter += ((change if change > 0 else -change) - stream.jitter) * 0.0625
+                stream.last_rtp = rtp
+            stream.last_time = now
+            if level != 255:
+                stream.levels += 1
+                stream.level_sum += level & 127
+                stream.last_level = level
+        elif self._cached(stream, sequence) is not None:
+            return  # it came twice
+        view = self._view
+        if size == at:
+            # Padding only, a probe of the sender's: kept out of what subscribers see, without leaving a gap in their numbers.
+            if not late:
+                for forwarder in stream.forwarders:
+                    self._skip(forwarder, sequence)
+            return
+        # CSRCs and header extensions are left off here: what a subscriber gets of them is written anew.
+        stream.cache[sequence & stream.mask] = _HEAD.pack(first & 0x80, second, sequence, rtp, level) + view[at:size]
+        payload = view[at:size]
+        if stream.recorder is not None:
+            stream.recorder(_HEAD.pack(0x80, second, sequence, rtp, ssrc) + payload, now)
+        if stream.waiting and (stream.keyframe is None or stream.keyframe(payload)) and not late:
+            self._switch(stream, sequence, rtp, now)
+        length, out, pointer = self._length, self._out, self._out_pointer
+        out_view, protect, send = self._out_view, lib.srtp_protect, self.sock.sendto
+        for forwarder in stream.forwarders:
+            kind = forwarder.payload_types[second]
+            if not kind:
+                continue
+            to = forwarder.endpoint
+            if to.tx is None:
+                continue
+            number = (sequence + forwarder.sequence_offset) & 0xFFFF
+            stamp = (rtp + forwarder.rtp_offset) & 0xFFFFFFFF
+            if late and ((sequence - forwarder.switched) & 0xFFFF) > 0x8000:
+                earlier = self._earlier(forwarder, stream, sequence)
+                if earlier is None:
+                    continue
+                number, stamp = (sequence + earlier[0]) & 0xFFFF, (rtp + earlier[1]) & 0xFFFFFFFF
+            if forwarder.drop is not None and forwarder.drop(payload):
+                if not late:
+                    self._skip(forwarder, sequence)
+                continue
+            if forwarder.counter_byte:
+                counter = to.counter = (to.counter + 1) & 0xFFFF
+                if forwarder.level_byte and level != 255:
+                    _WITH_BOTH(out, 0, 0x90, kind, number, stamp, forwarder.ssrc, BEDE, 2, forwarder.counter_byte, counter,
+                               forwarder.level_byte, level)
+                    at = 24
+                else:
+                    _WITH_COUNTER(out, 0, 0x90, kind, number, stamp, forwarder.ssrc, BEDE, 1, forwarder.counter_byte, counter)
+                    at = 20
+                end = at + len(payload)
+                counter &= SENT_RING - 1
+                to.sent_time[counter] = now
+                to.sent_size[counter] = end
+            else:
+                if forwarder.level_byte and level != 255:
+                    _WITH_LEVEL(out, 0, 0x90, kind, number, stamp, forwarder.ssrc, BEDE, 1, forwarder.level_byte, level)
+                    at = 20
+                else:
+                    _PLAIN(out, 0, 0x80, kind, number, stamp, forwarder.ssrc)
+                    at = 12
+                end = at + len(payload)
+            out_view[at:end] = payload
+            if forwarder.patch is not None:
+                forwarder.patch(out_view[at:end], late)
+            length[0] = end
+            if protect(to.tx, pointer, length):
+                self.unsent += 1
+                continue
+            if to.tcp is None:
+                try:
+                    send(out_view[: length[0]], to.address)
+                except OSError:
+                    self.unsent += 1
+                    continue
+            else:
+                to.tcp.write(out_view[: length[0]])
+            forwarder.packets += 1
+            forwarder.octets += end - at
+            to.sent_packets += 1
+            to.sent_bytes += end
+            if not late:
+                forwarder.last_sequence = number
+                forwarder.last_rtp = stamp
+                forwarder.last_time = now
+
+    def _resent(self, stream: Stream, at: int, size: int, now: float) -> None:
+        """A packet that came by RTX (RFC 4588 4): made what it was and forwarded as one that is late."""
+        if size - at < 2 + 1:
+            return
+        data = self._in
+        sequence = (data[at] << 8) | data[at + 1]
+        if self._cached(stream, sequence) is not None:
+            stream.missing.pop(sequence, None)
+            return
+        _, second, _, rtp, _ = _HEAD.unpack_from(data)
+        original = stream.owner.original(second)
+        if original is None:
+            return
+        payload = bytes(self._view[at + 2 : size])
+        _PLAIN(data, 0, 0x80, original, sequence, rtp, stream.ssrc)
+        data[12 : 12 + len(payload)] = payload
+        self._packet(stream.endpoint, 12 + len(payload), now)
+
+    def _other(self, first: int, size: int, endpoint: Endpoint | None, address: Address) -> None:
+        """RFC 7983: what the first byte says a datagram is."""
+        if first <= 3:
+            if size <= 1500:
+                self.owner.on_stun(bytes(self._view[:size]), address)
+        elif endpoint is None:
+            self.strangers += 1
+        elif 20 <= first <= 63:
+            self.owner.on_dtls(endpoint, bytes(self._view[:size]))
+
+    # Switching.
+
+    def attach(self, forwarder: Forwarder, stream: Stream) -> None:
+        """Forward `stream` from its next keyframe on; for sound, from its next packet on."""
+        self.cancel(forwarder)
+        if forwarder.stream is not stream:
+            forwarder.target = stream
+            stream.waiting.append(forwarder)
+
+    def cancel(self, forwarder: Forwarder) -> None:
+        """Forget a switch that has not happened."""
+        if forwarder.target is not None:
+            forwarder.target.waiting.remove(forwarder)
+            forwarder.target = None
+
+    def detach(self, forwarder: Forwarder) -> None:
+        """Nothing more is forwarded until it is attached again."""
+        self.cancel(forwarder)
+        if forwarder.stream is not None:
+            forwarder.stream.forwarders.remove(forwarder)
+            self._remember(forwarder)
+            forwarder.stream = None
+
+    def _switch(self, stream: Stream, sequence: int, rtp: int, now: float) -> None:
+        waiting, stream.waiting = stream.waiting, []
+        for forwarder in waiting:
+            self._align(forwarder, stream, sequence, rtp, now)
+            if forwarder.stream is not None:
+                forwarder.stream.forwarders.remove(forwarder)
+            forwarder.stream, forwarder.target = stream, None
+            stream.forwarders.append(forwarder)
+            self.owner.on_switched(forwarder, stream)
+
+    def _align(self, forwarder: Forwarder, stream: Stream, sequence: int, rtp: int, now: float) -> None:
+        """Offsets with which `stream` goes on where the subscriber's numbers stand."""
+        if forwarder.started:
+            self._remember(forwarder)
+            # One ahead of what was sent last; the clock runs on by the time that passed since.
+            passed = max(1, int((now - forwarder.last_time) * stream.clock))
+            forwarder.sequence_offset = (forwarder.last_sequence + 1 - sequence) & 0xFFFF
+            forwarder.rtp_offset = (forwarder.last_rtp + passed - rtp) & 0xFFFFFFFF
+        forwarder.started = True
+        forwarder.switched = sequence
+
+    def _skip(self, forwarder: Forwarder, sequence: int) -> None:
+        """`sequence` is left out: those after it move up by one."""
+        self._remember(forwarder)
+        forwarder.sequence_offset = (forwarder.sequence_offset - 1) & 0xFFFF
+        forwarder.switched = (sequence + 1) & 0xFFFF
+
+    def _earlier(self, forwarder: Forwarder, stream: Stream, sequence: int) -> tuple[int, int] | None:
+        """The offsets (sequence, rtp) that held when `sequence` of `stream` was due; None when it was not forwarded then."""
+        for begin, of, sequence_offset, rtp_offset in reversed(forwarder.history):
+            if of is stream and ((sequence + sequence_offset - begin) & 0xFFFF) < 0x8000:
+                return sequence_offset, rtp_offset
+        return None
+
+    def _remember(self, forwarder: Forwarder) -> None:
+        if forwarder.stream is not None:
+            begin = (forwarder.switched + forwarder.sequence_offset) & 0xFFFF
+            forwarder.history.append((begin, forwarder.stream, forwarder.sequence_offset, forwarder.rtp_offset))
+
+    # Resending and sending.
+
+    def _cached(self, stream: Stream, sequence: int) -> bytes | None:
+        packet = stream.cache[sequence & stream.mask]
+        if packet is None or ((packet[2] << 8) | packet[3]) != sequence:
+            return None
+        return packet
+
+    def resend(self, forwarder: Forwarder, number: int, now: float) -> int:
+        """Send again what went out as `number` (RFC 4585 NACK), by RTX where it is agreed. Bytes sent; 0 when it is no longer kept."""
+        stream, sequence_offset, rtp_offset = forwarder.stream, forwarder.sequence_offset, forwarder.rtp_offset
+        begin = (forwarder.switched + sequence_offset) & 0xFFFF
+        if stream is None or ((number - begin) & 0xFFFF) > 0x8000:
+            stretch = next((s for s in reversed(forwarder.history) if ((number - s[0]) & 0xFFFF) < 0x8000), None)
+            if stretch is None:
+                return 0
+            _, stream, sequence_offset, rtp_offset = stretch
+        packet = self._cached(stream, (number - sequence_offset) & 0xFFFF)
+        if packet is None:
+            return 0
+        _, second, _, rtp, level = _HEAD.unpack_from(packet)
+        payload = memoryview(packet)[12:]
+        return self._emit(forwarder, second, number, (rtp + rtp_offset) & 0xFFFFFFFF, level, payload, now)
+
+    def pad(self, forwarder: Forwarder, now: float) -> int:
+        """A probe: the newest packet once more by RTX (RFC 4588), which receivers drop after counting it. Bytes sent."""
+        if not forwarder.rtx_ssrc or not forwarder.started:
+            return 0
+        return self.resend(forwarder, forwarder.last_sequence, now)
+
+    def _emit(self, forwarder: Forwarder, second: int, number: int, stamp: int, level: int, payload: memoryview, now: float) -> int:
+        to = forwarder.endpoint
+        if to.tx is None:
+            return 0
+        kind = forwarder.payload_types[second]
+        rtx = forwarder.rtx_payload_types[kind] if forwarder.rtx_payload_types else 0
+        if not kind:
+            return 0
+        out, view = self._out, self._out_view
+        ssrc, sequence = forwarder.ssrc, number
+        if rtx:
+            ssrc = forwarder.rtx_ssrc
+            sequence = forwarder.rtx_sequence = (forwarder.rtx_sequence + 1) & 0xFFFF
+            kind = rtx
+        if forwarder.counter_byte:
+            counter = to.counter = (to.counter + 1) & 0xFFFF
+            _WITH_COUNTER(out, 0, 0x90, kind, sequence, stamp, ssrc, BEDE, 1, forwarder.counter_byte, counter)
+            at = 20
+        else:
+            counter = -1
+            _PLAIN(out, 0, 0x80, kind, sequence, stamp, ssrc)
+            at = 12
+        if rtx:
+            out[at], out[at + 1] = number >> 8, number & 255
+            at += 2
+        end = at + len(payload)
+        if end > BUFFER - 20:
+            return 0
+        view[at:end] = payload
+        if forwarder.patch is not None:
+            forwarder.patch(view[at:end], True)
+        if counter >= 0:
+            to.sent_time[counter & (SENT_RING - 1)] = now
+            to.sent_size[counter & (SENT_RING - 1)] = end
+        self._length[0] = end
+        if lib.srtp_protect(to.tx, self._out_pointer, self._length):
+            return 0
+        to.sent_packets += 1
+        to.sent_bytes += end
+        self._datagram(to, view[: self._length[0]])
+        return end
+
+    def send_rtcp(self, endpoint: Endpoint, packet: bytes) -> None:
+        """A compound RTCP packet, encrypted (RFC 3711 3.4)."""
+        if endpoint.tx is None or len(packet) > BUFFER - 40:
+            return
+        self._out[: len(packet)] = packet
+        self._length[0] = len(packet)
+        if not lib.srtp_protect_rtcp(endpoint.tx, self._out_pointer, self._length):
+            self._datagram(endpoint, self._out_view[: self._length[0]])
+
+    def send(self, endpoint: Endpoint, datagram: bytes) -> None:
+        """A datagram as it is (DTLS)."""
+        self._datagram(endpoint, memoryview(datagram))
+
+    def send_to(self, address: Address, datagram: bytes) -> None:
+        """A datagram to an address that may belong to no one yet (STUN)."""
+        if isinstance(address, tuple):
+            try:
+                self.sock.sendto(datagram, address)
+            except OSError:
+                self.unsent += 1
+        else:
+            address.write(memoryview(datagram))
+
+    def _datagram(self, endpoint: Endpoint, datagram: memoryview) -> None:
+        if endpoint.tcp is not None:
+            endpoint.tcp.write(datagram)
+        elif endpoint.address is not None:
+            try:
+                self.sock.sendto(datagram, endpoint.address)
+            except OSError:
+                self.unsent += 1
