@@ -40,9 +40,10 @@ class Process:
                 return self  # it answers
             except OSError:
                 if self._process.poll() is not None or time.monotonic() - began > START_SECONDS:
-                    self.stop()
                     self.log.seek(0)
-                    raise SystemExit(f"a relay did not start: {self.log.read().decode(errors='replace')[-3000:]}") from None
+                    said = self.log.read().decode(errors="replace")[-3000:]
+                    self.stop()
+                    raise SystemExit(f"a relay did not start: {said}") from None
                 time.sleep(0.05)
 
     def __exit__(self, *_: object) -> None:
@@ -54,17 +55,20 @@ class Process:
             try:
                 os.killpg(self.pid, kind)
                 self._process.wait(3)
+                break
             except ProcessLookupError:
-                return
+                break
             except subprocess.TimeoutExpired:
                 continue
+        self._process.wait(3)
+        self.log.close()
 
 
 class Ours(Process):
     """`python -m telemed --no-auth`. `announce`: what it tells clients to send to, when that is not its own port."""
 
-    def __init__(self, more: str = "", core: int = 0, announce: tuple[str, int] | None = None, udp: int = 0) -> None:
-        self.port, self.udp = free_port(), udp or free_port()
+    def __init__(self, more: str = "", core: int = 0, announce: tuple[str, int] | None = None, port: int = 0, udp: int = 0) -> None:
+        self.port, self.udp = port or free_port(), udp or free_port()
         command = [sys.executable, "-m", "telemed", "--no-auth", "--port", str(self.port), "--udp-port", str(self.udp)]
         command += ["--announce", f"{announce[0]}:{announce[1]}"] if announce else []
         super().__init__([*command, *shlex.split(more)], core, f"http://127.0.0.1:{self.port}/telemed/health")

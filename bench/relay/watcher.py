@@ -11,7 +11,7 @@ from bench.relay.transport import Transport
 from telemed.wire import rtcp
 
 NACK_TRIES: Final = 10
-NACK_SECONDS: Final = 0.04  # between two requests for the same packet, or the round trip if that is longer
+NACK_SECONDS: Final = 0.04  # between two requests for the same packet, or somewhat more than the round trip
 FEEDBACK_SECONDS: Final = 0.1
 SENDER: Final = 1
 
@@ -138,7 +138,8 @@ class Watcher:
             if self.trace:
                 self.arrived.append((now, stream))
         window = self.window
-        if window.begin <= sent < window.end:
+        # Silence counts by when packets arrive: what was sent in the stretch still comes, resent, after its end.
+        if window.begin <= now * 1e9 < window.end:
             if got.last:
                 silence = now - got.last
                 if silence > got.gap:
@@ -146,6 +147,7 @@ class Watcher:
                 if silence > 0.2:
                     got.gaps += 1
             got.last = now
+        if window.begin <= sent < window.end:
             if number in got.seen:
                 got.duplicates += 1
                 return
@@ -214,7 +216,7 @@ class Watcher:
                     del track.missing[sequence]
                     continue
                 due.append(sequence)
-                track.missing[sequence] = (now + max(NACK_SECONDS, self.round_trip), tries + 1)
+                track.missing[sequence] = (now + max(NACK_SECONDS, self.round_trip * 1.2), tries + 1)
             if due:
                 self.transport.send_rtcp(
                     rtcp.ReceiverReport(SENDER, []).build() + rtcp.Nack(SENDER, track.ssrc, due[:200]).build()

@@ -292,6 +292,10 @@ class Client:
 
     async def _bind_again(self, receiving: Receiving) -> None:
         try:
+            # Before this one's own media is built again there is no m-line to bind.
+            while self._rebuilding is not None and not self._rebuilding.done():
+                await asyncio.shield(self._rebuilding)
+            await self._media.settled()
             if receiving.transceiver is not None and receiving.transceiver.mid and receiving.track is not None:
                 await self.signalling.ask({"type": "bind", "mid": receiving.transceiver.mid, "track": receiving.track.track_id})
                 receiving.track.switch(receiving.transceiver.receiver.track)

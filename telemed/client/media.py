@@ -63,6 +63,19 @@ class Received(MediaStreamTrack):
         self.switch(None)
 
 
+class Lent(MediaStreamTrack):
+    """A track for the time of one connection: RTCRtpSender stops what it sent when it ends, and the next one needs it again."""
+
+    def __init__(self, source: MediaStreamTrack) -> None:
+        self.kind = source.kind
+        super().__init__()
+        self._source = source
+
+    async def recv(self) -> Any:
+        """The next frame of the source."""
+        return await self._source.recv()
+
+
 @dataclass(eq=False)
 class Sending:
     """A publication: the track, and what others are told of it."""
@@ -118,6 +131,11 @@ class Media:
                 await self._drop()
                 self._build()
             await self._negotiate()
+
+    async def settled(self) -> None:
+        """Until no offer is on its way."""
+        async with self._lock:
+            pass
 
     async def close(self) -> None:
         """End everything."""
@@ -178,7 +196,7 @@ class Media:
         assert pc is not None
         for sending in self.sending:
             if sending.transceiver is None:
-                sending.transceiver = pc.addTransceiver(sending.track, direction="sendonly")
+                sending.transceiver = pc.addTransceiver(Lent(sending.track), direction="sendonly")
         for receiving in self.receiving:
             if receiving.transceiver is None:
                 receiving.transceiver = pc.addTransceiver(receiving.kind, direction="recvonly")

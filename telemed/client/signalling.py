@@ -171,8 +171,8 @@ class Signalling:
                 pass
 
     async def _renew(self, code: int) -> bool:
-        """Whether a new join token is to be had for an ended one."""
-        if code != 4401 or not callable(self._token) or self._reason not in ("token-ended", "token"):
+        """Whether there is another way in than a resume token that is not taken: a new join token, or none in open mode."""
+        if code != 4401 or isinstance(self._token, str) or self._reason not in ("token-ended", "token"):
             return False
         if not self.resume:
             return False  # the token was new
