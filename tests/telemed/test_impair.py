@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from tests.telemed.impair import Impairment, Path
+from tests.telemed.pipe import Pipe
 
 
 class Echo(asyncio.DatagramProtocol):
@@ -165,3 +166,33 @@ async def test_one_client_by_its_ice_fragment(echo: Echo, client: socket.socket)
             link.up = Path(delay=1)
             assert [flow.up.path.loss for flow in link.flows] == [1, 0]
             assert link.flows[0].fragment == "defgh"
+
+
+async def test_the_pipe_stalls_when_cut_and_loses_nothing() -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(100):
+                writer.write(data)
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(echo, "127.0.0.1", 0)
+    async with Pipe(server.sockets[0].getsockname(), delay=20) as pipe:
+        reader, writer = await asyncio.open_connection(*pipe.address)
+        began = asyncio.get_running_loop().time()
+        writer.write(b"one")
+        assert await reader.read(100) == b"one"
+        assert asyncio.get_running_loop().time() - began >= 0.04
+        pipe.cut(0.3)
+        writer.write(b"two")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(100), 0.15)
+        assert await reader.read(100) == b"two"
+        pipe.drop()
+        with pytest.raises(ConnectionResetError):
+            await reader.read(100)
+        writer.close()
+        await asyncio.sleep(0.05)
+    server.close()
