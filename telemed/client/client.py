@@ -141,9 +141,16 @@ class Client:
         try:
             await self._media.change(lambda: self._media.sending.append(sending))
         except Refused:
-            if sending in self._media.sending:
-                self._media.sending.remove(sending)
+            self._media.withdraw(sending)
             raise
+
+    async def unpublish(self, track: MediaStreamTrack) -> None:
+        """Send it no longer. Raises KeyError when it was not published, Refused, Ended."""
+        sending = next((s for s in self._media.sending if s.track is track), None)
+        if sending is None:
+            raise KeyError(track)
+        self._media.withdraw(sending)
+        await self._media.change()
 
     async def subscribe(self, track_id: str) -> Received:
         """Receive a track of somebody else. Raises Refused, Ended, KeyError when there is no such track."""

@@ -18,6 +18,8 @@ from aiortc import (
 )
 from aiortc.mediastreams import MediaStreamError
 
+from telemed.client.answer import complete
+
 log = logging.getLogger(__name__)
 
 # aiortc asks for consent each 5 s, without nominating: after a change of address an ICE-lite relay would learn of it late or never.
@@ -132,6 +134,13 @@ class Media:
                 self._build()
             await self._negotiate()
 
+    def withdraw(self, sending: Sending) -> None:
+        """Its m-line says `inactive` from the next offer on."""
+        if sending in self.sending:
+            self.sending.remove(sending)
+        if sending.transceiver is not None:
+            sending.transceiver.direction = "inactive"
+
     async def settled(self) -> None:
         """Until no offer is on its way."""
         async with self._lock:
@@ -206,7 +215,7 @@ class Media:
         publish = {s.transceiver.mid or "": {"source": s.source, "name": s.name} for s in self.sending if s.transceiver is not None}
         wanted = {r.transceiver.mid or "": r.track.track_id if r.track else None for r in self.receiving if r.transceiver is not None}
         answer = await self._offer(pc.localDescription.sdp, publish, wanted)
-        await pc.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+        await pc.setRemoteDescription(RTCSessionDescription(complete(answer, pc.localDescription.sdp), "answer"))
         for receiving in self.receiving:
             if receiving.track is not None and receiving.transceiver is not None:
                 receiving.track.switch(receiving.transceiver.receiver.track)

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator
 import av
 import pytest
 from aiortc import AudioStreamTrack, VideoStreamTrack
+from aiortc.mediastreams import MediaStreamError
 
 from bench.relay.relays import Ours
-from telemed.client import Client, RawTrack, Received, whep, whip
+from telemed.client import Client, RawTrack, Received, Refused, whep, whip
 from tests.telemed.impair import Impairment
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("telemed.__main__") is None, reason="there is no relay to start")
@@ -42,6 +43,33 @@ async def test_two_people_see_and_hear_each_other(relay: Ours) -> None:
             for kind, made in (("audio", av.AudioFrame), ("video", av.VideoFrame)):
                 got = await client.subscribe(await client.track(kind))
                 assert all(isinstance(f, made) for f in await frames(got, 5))
+
+
+async def test_what_is_published_no_longer_is_gone_and_the_call_goes_on(relay: Ours) -> None:
+    async with Client(ws(relay), room="r", participant="a") as a, Client(ws(relay), room="r", participant="b") as b:
+        sound, picture = AudioStreamTrack(), VideoStreamTrack()
+        await a.publish(sound)
+        await a.publish(picture)
+        heard, seen = await b.subscribe(await b.track("audio")), await b.subscribe(await b.track("video"))
+        await frames(seen, 3)
+        gone = asyncio.create_task(b.until("track-removed"))
+        await asyncio.sleep(0)
+        await a.unpublish(picture)
+        assert (await gone).message["track"] == seen.track_id
+        with pytest.raises(MediaStreamError):
+            await frames(seen, 1000, 5)
+        await frames(heard, 20)
+
+
+async def test_what_may_not_be_published_is_refused_and_the_rest_goes_on(relay: Ours) -> None:
+    async with Client(ws(relay), room="r", participant="a", role="nurse") as a, Client(ws(relay), room="r", participant="d") as d:
+        await d.admit("a")
+        await a.admitted(5)
+        async with Client(ws(relay), room="r", participant="p", role="device") as p:
+            with pytest.raises(Refused):
+                await p.publish(VideoStreamTrack(), source="screen")
+            await p.publish(AudioStreamTrack())
+            await frames(await d.subscribe(await d.track("audio", "p")), 5)
 
 
 async def test_chat_and_data_reach_the_other(relay: Ours) -> None:
