@@ -15,7 +15,9 @@ a=inactive
 a=rtcp-mux
 a=rtpmap:96 opus/48000/2
 """.replace("\n", "\r\n")
-ALIVE = "m=audio 9 UDP/TLS/RTP/SAVPF 96\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\na=setup:passive\r\na=mid:0\r\na=recvonly\r\n"
+ALIVE = "\r\n".join(
+    ("m=audio 9 UDP/TLS/RTP/SAVPF 96", "a=ice-ufrag:abcd", "a=ice-pwd:0123456789012345678901", "a=setup:passive", "a=mid:0", "a=recvonly", "")
+)
 
 
 def test_a_rejected_line_gets_the_transport_of_the_others_and_its_own_codecs() -> None:
