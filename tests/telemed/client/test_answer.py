@@ -15,9 +15,13 @@ a=inactive
 a=rtcp-mux
 a=rtpmap:96 opus/48000/2
 """.replace("\n", "\r\n")
-ALIVE = "\r\n".join(
-    ("m=audio 9 UDP/TLS/RTP/SAVPF 96", "a=ice-ufrag:abcd", "a=ice-pwd:0123456789012345678901", "a=setup:passive", "a=mid:0", "a=recvonly", "")
-)
+ALIVE = """m=audio 9 UDP/TLS/RTP/SAVPF 96
+a=ice-ufrag:abcd
+a=ice-pwd:0123456789012345678901
+a=setup:passive
+a=mid:0
+a=recvonly
+""".replace("\n", "\r\n")
 
 
 def test_a_rejected_line_gets_the_transport_of_the_others_and_its_own_codecs() -> None:
