@@ -1,0 +1,150 @@
+"""The Python client in a call through a relay of its own process: media both ways, devices by WHIP, lost links, a restart."""
+
+import asyncio
+import fractions
+import importlib.util
+from collections.abc import AsyncIterator
+
+import av
+import pytest
+from aiortc import AudioStreamTrack, VideoStreamTrack
+from aiortc.mediastreams import MediaStreamError
+
+from bench.relay.relays import Ours
+from telemed.client import Client, RawTrack, Received, Refused, whep, whip
+from tests.telemed.impair import Impairment
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("telemed.__main__") is None, reason="there is no relay to start")
+
+
+@pytest.fixture
+async def relay() -> AsyncIterator[Ours]:
+    process = Ours()
+    await asyncio.to_thread(process.__enter__)
+    yield process
+    await asyncio.to_thread(process.stop)
+
+
+def ws(relay: Ours) -> str:
+    return relay.base.replace("http", "ws", 1) + "/ws"
+
+
+async def frames(track: Received, count: int, seconds: float = 15) -> list[object]:
+    async with asyncio.timeout(seconds):
+        return [await track.recv() for _ in range(count)]
+
+
+async def test_two_people_see_and_hear_each_other(relay: Ours) -> None:
+    async with Client(ws(relay), room="r", participant="a") as a, Client(ws(relay), room="r", participant="b") as b:
+        for client in (a, b):
+            await client.publish(AudioStreamTrack())
+            await client.publish(VideoStreamTrack())
+        for client in (a, b):
+            for kind, made in (("audio", av.AudioFrame), ("video", av.VideoFrame)):
+                got = await client.subscribe(await client.track(kind))
+                assert all(isinstance(f, made) for f in await frames(got, 5))
+
+
+async def test_what_is_published_no_longer_is_gone_and_the_call_goes_on(relay: Ours) -> None:
+    async with Client(ws(relay), room="r", participant="a") as a, Client(ws(relay), room="r", participant="b") as b:
+        sound, picture = AudioStreamTrack(), VideoStreamTrack()
+        await a.publish(sound)
+        await a.publish(picture)
+        heard, seen = await b.subscribe(await b.track("audio")), await b.subscribe(await b.track("video"))
+        await frames(seen, 3)
+        gone = asyncio.create_task(b.until("track-removed"))
+        await asyncio.sleep(0)
+        await a.unpublish(picture)
+        assert (await gone).message["track"] == seen.track_id
+        with pytest.raises(MediaStreamError):
+            await frames(seen, 1000, 5)
+        await frames(heard, 20)
+
+
+async def test_what_may_not_be_published_is_refused_and_the_rest_goes_on(relay: Ours) -> None:
+    async with Client(ws(relay), room="r", participant="a", role="nurse") as a, Client(ws(relay), room="r", participant="d") as d:
+        await d.admit("a")
+        await a.admitted(5)
+        async with Client(ws(relay), room="r", participant="p", role="device") as p:
+            with pytest.raises(Refused):
+                await p.publish(VideoStreamTrack(), source="screen")
+            await p.publish(AudioStreamTrack())
+            await frames(await d.subscribe(await d.track("audio", "p")), 5)
+
+
+async def test_chat_and_data_reach_the_other(relay: Ours) -> None:
+    async with Client(ws(relay), room="r", participant="a") as a, Client(ws(relay), room="r", participant="b") as b:
+        hears = asyncio.create_task(b.until("data", label="vitals"))
+        await asyncio.sleep(0)
+        await a.chat("Huyết áp 150/95")
+        await a.data("vitals", {"spo2": 96})
+        assert (await hears).message["data"] == {"spo2": 96}
+        assert [m["text"] for m in b.messages] == ["Huyết áp 150/95"]
+
+
+async def test_a_device_publishes_by_whip_and_is_watched_by_whep(relay: Ours) -> None:
+    track = RawTrack("video")
+    codec = av.CodecContext.create("libvpx", "w")
+    codec.width, codec.height, codec.pix_fmt, codec.bit_rate = 320, 240, "yuv420p", 200_000
+    codec.time_base = fractions.Fraction(1, 30)
+    codec.options = {"deadline": "realtime", "g": "15"}
+
+    async def film() -> None:
+        n = 0
+        while True:
+            frame = av.VideoFrame(320, 240, "yuv420p")
+            for plane in frame.planes:
+                plane.update(bytes([n % 255]) * plane.buffer_size)
+            frame.pts = n
+            for packet in codec.encode(frame):
+                track.send(bytes(packet), n * 3000)
+            n += 1
+            await asyncio.sleep(1 / 30)
+
+    filming = asyncio.create_task(film())
+    try:
+        async with await whip.publish(relay.base + "/whip/r?participant=device", None, [track]):
+            await asyncio.sleep(0.5)
+            async with await whep.watch(relay.base + "/whep/r?participant=device", kinds=["video"]) as watching, asyncio.timeout(15):
+                frame = await watching.tracks[0].recv()
+                assert (frame.width, frame.height) == (320, 240)
+    finally:
+        filming.cancel()
+
+
+async def test_the_call_comes_back_after_a_cut_and_a_new_address() -> None:
+    async with Impairment() as link:
+        relay = Ours(announce=link.address)
+        link.target = ("127.0.0.1", relay.udp)
+        await asyncio.to_thread(relay.__enter__)
+        try:
+            async with Client(ws(relay), room="r", participant="a") as a, Client(ws(relay), room="r", participant="b") as b:
+                await a.publish(AudioStreamTrack())
+                got = await b.subscribe(await b.track("audio"))
+                await frames(got, 5)
+                link.cut(4)
+                await b.signalling.lose()
+                await asyncio.sleep(4)
+                link.rebind()
+                back = asyncio.create_task(b.until("media", 10, state="connected"))
+                before = link.counts()[1].passed
+                await back
+                await asyncio.sleep(1)
+                assert link.counts()[1].passed > before + 30
+                await frames(got, 5)
+        finally:
+            await asyncio.to_thread(relay.stop)
+
+
+async def test_everyone_is_back_after_a_restart_of_the_relay(relay: Ours) -> None:
+    async with Client(ws(relay), room="r", participant="a") as a, Client(ws(relay), room="r", participant="b") as b:
+        await a.publish(AudioStreamTrack())
+        got = await b.subscribe(await b.track("audio"))
+        await frames(got, 5)
+        await asyncio.to_thread(relay.stop)
+        again = Ours(port=relay.port, udp=relay.udp)
+        try:
+            await asyncio.to_thread(again.__enter__)
+            await frames(got, 300, 20)
+        finally:
+            await asyncio.to_thread(again.stop)
