@@ -13,7 +13,7 @@ from health_hub.access import types
 from health_hub.access.principal import Principal, person_keys
 from health_hub.auth.scopes import Scope
 from health_hub.fhir import keys
-from health_hub.fhir.consent import Viewer
+from health_hub.fhir.consent import ANYONE, Viewer
 from health_hub.fhir.index.registry import by_url, params
 from health_hub.fhir.labels import BITS, EVERY
 from health_hub.fhir.search.parse import parse
@@ -194,7 +194,11 @@ class Policy:
         # Neither where they are nor where else they could sign in.
         acting = frozenset(who.parties) if who.role in CLINICIANS else frozenset()
         own = acting | frozenset(who.elsewhere)
-        return Rights(read, search, Writer(whole, may_create, may_update, may_delete, about, owner, author, ids, own, acting))
+        # What a facility or somebody at work permits in a patient's name, a Provenance says they did in the patient's presence.
+        works = who.facility is not None and (who.role == "system" or who.role in CLINICIANS)
+        vouching = frozenset(who.parties) - {ANYONE} if works else None
+        writer = Writer(whole, may_create, may_update, may_delete, about, owner, author, ids, own, acting, vouching)
+        return Rights(read, search, writer)
 
     def _filter(self, who: Principal, scopes: Sequence[Scope], seen: dict[str, Condition], wanted: Callable[[Scope], bool]) -> Filter:
         by_type: dict[int, list[Condition]] = {}

@@ -374,6 +374,7 @@ class Committer:
             first = False
             if by is not None:
                 guard.becomes(by, p, owner, author, new=not alive)
+                guard.vouched(by, p, unit.prepared)
                 first = guard.first(p)
             method = "DELETE" if deleted else change.method
             writes.append(

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from health_hub.fhir import index, keys
+from health_hub.fhir import consent, index, keys
+from health_hub.fhir.index.settings import local
 from health_hub.fhir.masking import PLACEHOLDER, masks
 from health_hub.fhir.outcome import FhirError, Issue
 from health_hub.store import judge
@@ -109,12 +110,40 @@ class Guard:
             for party, person, _, _ in p.rows.relations
         )
 
+    @staticmethod
+    def vouched(by: Writer, p: Prepared, beside: Sequence[Prepared]) -> None:
+        """FhirError 422 for a Consent that permits something in the patient's name without a Provenance of it committed `beside`.
+
+        Its target is the Consent, one of its agents is the writer, another is the Patient, or somebody on behalf of the Patient.
+        """
+        if by.vouching is None or p.change.type != "Consent" or p.rows is None:
+            return
+        for patient, _, _, _, rules in p.rows.consents:
+            if consent.permits(consent.decode(rules)) and not any(_vouches(other, p.self, patient, by.vouching) for other in beside):
+                why = "a Consent that permits is the patient's own to write, or comes in one transaction with a Provenance: its target the"
+                why += " Consent, its agents you (your facility) and the Patient, or somebody onBehalfOf the Patient"
+                raise FhirError(422, Issue("business-rule", why, ("Consent.provision",)))
+
     def first(self, p: Prepared) -> bool:
         """Whether it makes a relationship of a party with a Patient where there was none."""
         if p.rows is None:
             return False
         known = {person: facts.parties for person, facts in self.patients.items()}
         return any(party not in known.get(person, ()) for party, person, _, _ in p.rows.relations)
+
+
+def _vouches(p: Prepared, target: int, patient: int, writers: frozenset[int]) -> bool:
+    said = p.change.resource
+    if p.change.type != "Provenance" or said is None or target not in _named(said.get("target")):
+        return False
+    agents = [a for a in said.get("agent") or () if isinstance(a, dict)]
+    writing = [a for a in agents if not writers.isdisjoint(_named([a.get("who")]))]
+    return bool(writing) and any(patient in _named([a.get("who"), a.get("onBehalfOf")]) for a in agents if a not in writing)
+
+
+def _named(references: Any) -> set[int]:
+    texts = [r.get("reference") for r in references or () if isinstance(r, dict)]
+    return {keys.reference(local(text)) for text in texts if isinstance(text, str)}
 
 
 def _patients(p: Prepared) -> list[int]:

@@ -147,7 +147,8 @@ class Writer:
     filter: what they see; what they do not see does not exist for them. create, update, delete: what they may do, by what the
     row says before (update, delete) and after it (create, update). persons: the Patients they may write about, as a condition
     on a Patient's row. owner, author: what is noted of what they create. ids: they may choose ids. own: parties that no writing of
-    theirs may give a treatment relationship with a Patient with whom none of `acting` has one.
+    theirs may give a treatment relationship with a Patient with whom none of `acting` has one. vouching: who (keys.reference) a
+    Provenance must name beside the Patient for a Consent of theirs that permits; None: it needs none.
     """
 
     filter: Filter
@@ -160,6 +161,7 @@ class Writer:
     ids: bool = False
     own: frozenset[int] = frozenset()
     acting: frozenset[int] = frozenset()
+    vouching: frozenset[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
