@@ -8,12 +8,13 @@ from zoneinfo import ZoneInfo
 from health_hub.access.entry import Entry
 
 _TYPE = "http://terminology.hl7.org/CodeSystem/audit-event-type"
-_DICOM = "http://dicom.nema.org/resources/ontology/DCM"
-_REST = "http://hl7.org/fhir/restful-interaction"
+DICOM = "http://dicom.nema.org/resources/ontology/DCM"
+REST = "http://hl7.org/fhir/restful-interaction"
 _ROLE = "http://terminology.hl7.org/CodeSystem/object-role"
 _OBJECT = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
 _REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 _PROFILE = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit."
+EMERGENCY = "110127"  # DICOM: Emergency Override Started
 _OWN = "https://health-hub.vn/fhir/CodeSystem/audit"
 _PROFILES = {"C": "Create", "R": "Read", "U": "Update", "D": "Delete"}
 INTERACTIONS = frozenset(
@@ -63,20 +64,20 @@ def _what(entry: Entry) -> dict[str, Any]:
     if entry.interaction in _AUTH:
         code = "110123" if entry.interaction == "sign-out" else "110122"  # Logout, Login
         return {
-            "type": {"system": _DICOM, "code": "110114"},
-            "subtype": [{"system": _DICOM, "code": code}],
+            "type": {"system": DICOM, "code": "110114"},
+            "subtype": [{"system": DICOM, "code": code}],
         }
     if entry.interaction == "emergency":
         return {
-            "type": {"system": _DICOM, "code": "110113"},
-            "subtype": [{"system": _DICOM, "code": "110127"}],
+            "type": {"system": DICOM, "code": "110113"},
+            "subtype": [{"system": DICOM, "code": EMERGENCY}],
         }
     if entry.interaction in ("token", "refused") or not entry.interaction.isascii() or entry.interaction.startswith(("account", "consult")):
         return {
-            "type": {"system": _DICOM, "code": "110113"},
+            "type": {"system": DICOM, "code": "110113"},
             "subtype": [{"system": _OWN, "code": entry.interaction}],
         }
-    subtype = [{"system": _REST, "code": entry.interaction}]
+    subtype = [{"system": REST, "code": entry.interaction}]
     if entry.first:
         subtype.append({"system": _OWN, "code": "first-relationship"})
     return {"type": {"system": _TYPE, "code": "rest"}, "subtype": subtype}
@@ -87,7 +88,7 @@ def _agents(entry: Entry) -> list[dict[str, Any]]:
     agents: list[dict[str, Any]] = []
     if entry.client:
         client: dict[str, Any] = {
-            "type": {"coding": [{"system": _DICOM, "code": "110150"}]},
+            "type": {"coding": [{"system": DICOM, "code": "110150"}]},
             "who": {"identifier": {"value": entry.client}},
             "requestor": entry.role in ("system", ""),
         }

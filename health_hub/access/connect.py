@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhir_profiles.tables import search_params
-from health_hub.access.balp import INTERACTIONS
+from health_hub.access.balp import DICOM, EMERGENCY, INTERACTIONS, REST
 from health_hub.access.entry import Entry
 from health_hub.access.gate import Gate
 from health_hub.access.policy import Rights
@@ -19,6 +19,7 @@ from health_hub.fhir.search.query import Query, ReferenceValue, Sort, StringValu
 
 PICKED = 50  # patients that one search of the picker answers
 ACCESSES = 50  # on one page of the list of accesses
+ACCESS = (*(TokenValue(REST, code) for code in sorted(INTERACTIONS)), TokenValue(DICOM, EMERGENCY))  # subtypes of AuditEvents
 _READ = scopes.parse("user/Patient.rs user/AuditEvent.rs")
 
 
@@ -93,10 +94,9 @@ class Connected:
         rights = await self._rights(account, None)
         await gate.scribe.now()
         known = search_params("AuditEvent")
-        query = Query(
-            ("AuditEvent",), (Test(known["patient"], None, (ReferenceValue("Patient", patient),)),), sort=(Sort(known["date"], True),),
-            count=ACCESSES,
-        )  # fmt: skip
+        # Signing in and letting applications in is in the trail too; it is no access to the record.
+        where = Test(known["patient"], None, (ReferenceValue("Patient", patient),)), Test(known["subtype"], None, ACCESS)
+        query = Query(("AuditEvent",), where, sort=(Sort(known["date"], True),), count=ACCESSES)
         cursor = loads(after.encode()) if after else None
         page = await gate.store.view(rights.search).search(query, cursor)
         events = [loads(hit.stored.doc or b"{}") for hit in page.hits if hit.mode == "match"]
@@ -151,7 +151,7 @@ def _seen(event: dict[str, Any], names: dict[str, str]) -> Seen:
         interaction=next((str(s) for s in subtypes if s in INTERACTIONS), str(subtypes[0]) if subtypes else ""),
         what=tuple(dict.fromkeys(n for n in named if n and n != "Patient")),
         why=str(event.get("outcomeDesc") or (purposes[0] if purposes else "")),
-        emergency="110127" in subtypes,
+        emergency=EMERGENCY in subtypes,
         refused=event.get("outcome") != "0",
     )
 

@@ -13,9 +13,10 @@ from health_hub.access import types
 from health_hub.access.principal import Principal, person_keys
 from health_hub.auth.scopes import Scope
 from health_hub.fhir import keys
-from health_hub.fhir.consent import Viewer
+from health_hub.fhir.consent import ANYONE, Viewer
 from health_hub.fhir.index.registry import by_url, params
 from health_hub.fhir.labels import BITS, EVERY
+from health_hub.fhir.relations import lent
 from health_hub.fhir.search.parse import parse
 from health_hub.fhir.search.query import Test
 from health_hub.fhir.search.split import split_query
@@ -112,8 +113,9 @@ def _treated(who: Principal) -> Condition:
     if not who.parties:
         return NOTHING
     viewer = _viewer(who)
-    reached = Any_((Related(who.parties), Decided(viewer, "permit")))
-    return All((reached, Not_(Decided(viewer, "deny", who.parties)), Unlabelled(EVERY & ~who.labels)))
+    parties = (*who.parties, *map(lent, who.parties))
+    reached = Any_((Related(parties), Decided(viewer, "permit")))
+    return All((reached, Not_(Decided(viewer, "deny", parties)), Unlabelled(EVERY & ~who.labels)))
 
 
 # --- what a role writes
@@ -163,6 +165,16 @@ def _may_write_about(who: Principal) -> Condition:
     return NOTHING
 
 
+def _whole(who: Principal) -> Condition:
+    """The Patients whose record is theirs, or their facility's, by more than an emergency or a Consent to a part of it."""
+    match who.role:
+        case "practitioner" | "nurse":
+            return Related(who.parties) if who.parties else NOTHING
+        case "system" if who.facility is not None:
+            return any_((Owned((who.facility,)), Related(who.parties)))
+    return EVERYTHING
+
+
 # --- scopes
 
 
@@ -191,10 +203,14 @@ class Policy:
         author = who.me or f"Client/{who.claims.client}"
         ids = who.role == "system"
         # Nobody makes their own relationship: what an emergency opened for hours would else stay open by a CareTeam.
-        # Neither where they are nor where else they could sign in.
-        acting = frozenset(who.parties) if who.role in CLINICIANS else frozenset()
-        own = acting | frozenset(who.elsewhere)
-        return Rights(read, search, Writer(whole, may_create, may_update, may_delete, about, owner, author, ids, own, acting))
+        # Neither where they are nor where else they could sign in; nor does one they make for others outlast it.
+        own = frozenset((*who.parties, *who.elsewhere)) if who.role in CLINICIANS else frozenset()
+        lending = frozenset((who.account, *map(lent, who.parties)))
+        # What a facility or somebody at work permits in a patient's name, a Provenance says they did in the patient's presence.
+        works = who.facility is not None and (who.role == "system" or who.role in CLINICIANS)
+        vouching = frozenset(who.parties) - {ANYONE} if works else None
+        writer = Writer(whole, may_create, may_update, may_delete, about, owner, author, ids, own, _whole(who), lending, vouching)
+        return Rights(read, search, writer)
 
     def _filter(self, who: Principal, scopes: Sequence[Scope], seen: dict[str, Condition], wanted: Callable[[Scope], bool]) -> Filter:
         by_type: dict[int, list[Condition]] = {}

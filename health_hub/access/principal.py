@@ -165,19 +165,19 @@ class Directory:
 
     # --- persons
 
-    async def persons(self, me: str | None) -> tuple[str, ...]:
-        """Bare ids of the Patients whose record belongs to a Patient (with those linked as the same person) or a RelatedPerson."""
-        if me is None:
-            return ()
-        return tuple(await self._once(("persons", me), lambda: self._persons(me)))
+    async def _persons(self, me: str, bound: str | None) -> list[str]:
+        """Bare ids of the Patients whose record belongs to a Patient (with those linked as the same person) or a RelatedPerson.
 
-    async def _persons(self, me: str) -> list[str]:
+        bound: the Patient whose carer the account was made for. A facility can make its RelatedPerson name any Patient it sees.
+        """
         found: dict[str, None] = {}
         if me.startswith("RelatedPerson/"):
             related = await self._doc(me)
             if related is None or related.get("active") is False or not _current(related.get("period")):
                 return []
             me = _reference(related.get("patient")) or ""
+            if me != bound:
+                return []
         if not me.startswith("Patient/"):
             return []
         edge = [me]
@@ -213,9 +213,10 @@ class Directory:
         names: dict[str, None] = {}
         others: list[str] = []
         facility = claims.organization
+        record = await self._store.records.get("account", claims.subject) if claims.role != "system" else None
+        account = Account.of(record.data) if record is not None else None
         if claims.role in ("practitioner", "nurse", "operator") and facility is not None:
-            account = await self._store.records.get("account", claims.subject)
-            every = await self.facilities(Account.of(account.data)) if account is not None else ()
+            every = await self.facilities(account) if account is not None else ()
             if facility not in every:
                 facility = None  # they no longer work there
             elif claims.role != "operator":
@@ -230,7 +231,8 @@ class Directory:
             names[claims.fhir_user] = None
         parties = tuple(keys.reference(n) for n in names)
         elsewhere = tuple(keys.reference(n) for n in others)
-        return (*parties, ANYONE) if parties else (), elsewhere, await self.persons(claims.fhir_user), facility
+        persons = tuple(await self._persons(claims.fhir_user, account.patient if account is not None else None)) if claims.fhir_user else ()
+        return (*parties, ANYONE) if parties else (), elsewhere, persons, facility
 
 
 def _links(patient: dict[str, Any]) -> list[str]:

@@ -79,7 +79,9 @@ class Scribe:
                         break
                     if busy and not self._hurried.is_set():
                         with suppress(TimeoutError):
-                            await asyncio.wait_for(self._hurried.wait(), (time.perf_counter() - began) * SHARE)
+                            # Not wait_for: a cancellation that comes as the event does would be lost in it, and `stop` wait for ever.
+                            async with asyncio.timeout((time.perf_counter() - began) * SHARE):
+                                await self._hurried.wait()
 
     async def now(self) -> None:
         """As `catch_up`, for who waits for it: the gentle one makes way."""

@@ -13,6 +13,8 @@ from typing import Any
 
 from health_hub.auth.ids import possible
 from health_hub.auth.model import ROLES, Account, Role
+from health_hub.fhir.index.settings import local
+from health_hub.fhir.json import loads
 from health_hub.store.records import Conflict, Put, Record, Take
 from health_hub.store.store import Store
 
@@ -91,7 +93,7 @@ class Accounts:
     """One a process. `revoke(account)` is called when an account is disabled or its rights change: what was given to it ends."""
 
     def __init__(self, store: Store) -> None:
-        self._records = store.records
+        self._store, self._records = store, store.records
         self.revoke: Callable[[Account], Awaitable[None]] = _nothing
 
     async def add(
@@ -101,6 +103,7 @@ class Accounts:
         """Raises AccountError, also where the login is taken. The account cannot sign in by password before it has one."""
         id = secrets.token_urlsafe(16)
         account = check(Account(id, login, role, name, fhir_user, organizations, labels, True, language))
+        account = replace(account, patient=await self._patient(account))
         try:
             await self._records.change([
                 Put("login", account.login, {"account": id}, version=0),
@@ -109,6 +112,20 @@ class Accounts:
         except Conflict:
             raise AccountError("this login is taken") from None
         return account
+
+    async def bind(self, id: str) -> Account:
+        """Bind a carer's account to the Patient that its RelatedPerson names now. KeyError where there is no such account."""
+        account = await self.get(id)
+        if account is None:
+            raise KeyError(id)
+        return await self.change(id, patient=await self._patient(account))
+
+    async def _patient(self, account: Account) -> str | None:
+        """`Patient/1` whose carer an account's RelatedPerson is."""
+        kind, _, id = (account.fhir_user or "").partition("/")
+        found = await self._store.view().read(kind, id) if kind == "RelatedPerson" else None
+        named = (loads(found.doc).get("patient") or {}).get("reference") if found is not None and found.doc is not None else None
+        return local(named) if isinstance(named, str) else None
 
     async def get(self, id: str) -> Account | None:
         record = await self._records.get("account", id) if possible(id) else None
@@ -140,6 +157,8 @@ class Accounts:
     async def _change(self, record: Record, fields: dict[str, Any]) -> Account:
         old = Account.of(record.data)
         new = check(replace(old, **fields))
+        if new.fhir_user != old.fhir_user:
+            new = replace(new, patient=await self._patient(new))
         changes: list[Put | Take] = [
             Put("account", old.id, new.data(), version=record.version, refs=(f"login/{new.login}",))
         ]
@@ -162,4 +181,4 @@ class Accounts:
 
 
 def _rights(account: Account) -> tuple[object, ...]:
-    return account.enabled, account.role, account.fhir_user, account.organizations, account.labels
+    return account.enabled, account.role, account.fhir_user, account.organizations, account.labels, account.patient

@@ -29,7 +29,8 @@ class Account(_Kept):
 
     fhir_user: `Practitioner/1`, `Patient/1`, `RelatedPerson/1` or None. organizations: `Organization/1` that were named when the
     account was made; the facilities of a practitioner are also those of their active PractitionerRoles (access/ looks them up).
-    labels: sensitive labels the person may see, `HIV`. Secrets of signing in are in records of their own (accounts.py).
+    labels: sensitive labels the person may see, `HIV`. patient: of a carer, the `Patient/1` that their RelatedPerson named when the
+    account was made; it opens nothing while it names another. Secrets of signing in are in records of their own (accounts.py).
     """
 
     id: str
@@ -41,6 +42,7 @@ class Account(_Kept):
     labels: tuple[str, ...] = ()
     enabled: bool = True
     language: str = "vi"
+    patient: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

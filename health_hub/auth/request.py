@@ -22,6 +22,7 @@ LOGIN_HINT_MAX = 200  # characters
 MAX_AGE = 366 * 86_400  # seconds; whoever asks for more asks for nothing
 _LONG = {"scope": scopes.LENGTH, "id_token_hint": 8192, "claims": 8192, "request": 16_384, "registration": 16_384}
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")  # SHA-256 in base64url
+UI_LOCALES = ("vi", "en")
 _PROMPTS = {"none", "login", "consent", "select_account"}
 # RFC 8252 7.3: the port of a loopback redirect is the system's to choose; by address, not by name (8.3).
 _LOOPBACK = re.compile(r"(http://(?:127\.0\.0\.1|\[::1\]))(?::(\d{1,5}))?((?:[/?].*)?)")
@@ -40,7 +41,7 @@ class AuthorizationRequest:
     """A request found good. scope: what of `asked` the client may have, in v2, "offline_access" only where it may refresh.
 
     client: its id. prompt: OpenID's words. max_age: seconds. subject: account id of an id_token_hint. dpop_jkt: thumbprint the code is
-    bound to (RFC 9449 10).
+    bound to (RFC 9449 10). language: the first of ui_locales that the pages have (OpenID Connect Core 3.1.2.1).
     """
 
     client: str
@@ -55,6 +56,7 @@ class AuthorizationRequest:
     login_hint: str = ""
     subject: str | None = None
     dpop_jkt: str | None = None
+    language: str | None = None
 
 
 def single(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -145,8 +147,13 @@ async def validate(authority: "Authority", client: Client, params: Mapping[str, 
     return AuthorizationRequest(
         client.id, redirect_uri, " ".join(named), asked, state, params["code_challenge"], params.get("nonce"), prompt,
         None if max_age is None else min(int(max_age), MAX_AGE), params.get("login_hint", "")[:LOGIN_HINT_MAX],
-        None if said is None else said["sub"], jkt,
+        None if said is None else said["sub"], jkt, _language(params.get("ui_locales", "")),
     )  # fmt: skip
+
+
+def _language(locales: str) -> str | None:
+    found = (tag.partition("-")[0].lower() for tag in locales.split())
+    return next((language for language in found if language in UI_LOCALES), None)
 
 
 def _unicode(value: str) -> bool:

@@ -47,6 +47,8 @@ def add(commands: Any, shared: argparse.ArgumentParser) -> None:
     s = step("link", "let the external provider's verified identifier sign in to an account", _link)
     s.add_argument("login", metavar="LOGIN", help="whose")
     s.add_argument("identifier", metavar="IDENTIFIER", help="value of the claim HEALTH_HUB_EXTERNAL_IDENTIFIER_CLAIM, e.g. a CCCD number")
+    s = step("bind", "bind a carer's account to the Patient that its RelatedPerson names now", _bind)
+    s.add_argument("login", metavar="LOGIN", help="whose")
     s = step("disable", "close an account; its sessions end", _disable)
     s.add_argument("login", metavar="LOGIN", help="whose")
     s = step("enable", "open an account again", _enable)
@@ -102,6 +104,8 @@ async def _add(store: "Store", settings: Settings, args: argparse.Namespace) -> 
         labels=account.labels,
     )  # fmt: skip
     await Passwords(store).set(account, password)
+    if account.role == "carer" and account.patient is None:
+        print(f"health-hub: {account.fhir_user} names no Patient yet; `health-hub user bind` when it does", file=sys.stderr)
     return _row(account, **printed)
 
 
@@ -142,6 +146,17 @@ async def _link(store: "Store", settings: Settings, args: argparse.Namespace) ->
     except Conflict:
         raise AccountError("this identifier is another account's") from None
     return {"login": account.login}
+
+
+async def _bind(store: "Store", settings: Settings, args: argparse.Namespace) -> Shown:
+    from health_hub.auth.accounts import AccountError, Accounts
+
+    account = await _account(store, args)
+    if account.role != "carer":
+        raise AccountError("only a carer's account is bound to a Patient")
+    bound = await Accounts(store).bind(account.id)
+    await _revoke(store, bound)
+    return {"login": bound.login, "patient": bound.patient}
 
 
 async def _disable(store: "Store", settings: Settings, args: argparse.Namespace) -> Shown:

@@ -101,6 +101,8 @@ async def demo_accounts(store: Store) -> list[DemoSignIn]:
                     )
                 except AccountError:  # another worker was faster
                     account = await accounts.by_login(demo.login)
+            if account is not None and account.role == "carer" and account.patient is None:
+                account = await accounts.bind(account.id)  # made before accounts were bound
             if account is not None and not await passwords.present(account):
                 await passwords.set(account, password(demo.login))
     finally:

@@ -102,19 +102,20 @@ def _grants(root: Rule) -> tuple[list[tuple[int, int, int]], bool]:
     for rule in (root, *root.rules):
         bare = rule.labels is None and rule.types is None and rule.codes is None and rule.data is None and not rule.odd
         if rule is root and not bare:
-            return [], _permits(root)
+            return [], permits(root)
         if rule.type == "permit":
             if bare and rule.viewing and (rule.purposes is None or "TREAT" in rule.purposes) and (rule is root or root.actors is None):
                 since, until = max(rule.since, root.since), min(rule.until, root.until)
                 found += [(actor, since, until) for actor in (rule.actors if rule.actors is not None else [ANYONE])]
             else:
                 partial = True
-        partial = partial or (rule is not root and any(map(_permits, rule.rules)))
+        partial = partial or (rule is not root and any(map(permits, rule.rules)))
     return found, partial
 
 
-def _permits(rule: Rule) -> bool:
-    return rule.type == "permit" or any(map(_permits, rule.rules))
+def permits(rule: Rule) -> bool:
+    """Whether it, or what is nested in it, permits anything."""
+    return rule.type == "permit" or any(map(permits, rule.rules))
 
 
 def _low(text: Any, zone: tzinfo) -> int:

@@ -11,6 +11,7 @@ Forms (the first letter of what is hashed):
     u  uri or canonical without version                v  canonical with `|version`
     e  exact string (NFC)                              w  a folded word
     x  composite of token forms, joined by `$`        A  an account, the party of emergency access
+    L  what marks a party whose relationship is lent (fhir/relations.py)
 """
 
 import hashlib

@@ -15,8 +15,14 @@ ALWAYS = (-(2**62), 2**62)
 DAY = 86_400_000  # ms
 _after_encounter = 90 * DAY
 _before_appointment = 7 * DAY
+_LENT = keys.value("L", "lent")
 TYPES = frozenset(("Encounter", "Appointment", "ServiceRequest", "Task", "CareTeam", "EpisodeOfCare"))
 PARTIES = ("Organization/", "Practitioner/", "PractitionerRole/", "HealthcareService/", "Location/", "CareTeam/")
+
+
+def lent(party: int) -> int:
+    """The party under whose name a relationship stands that is lent: it lets see, and makes no further ones that last longer."""
+    return party ^ _LENT
 
 
 def set_durations(after_encounter_days: int, before_appointment_days: int) -> None:

@@ -11,7 +11,7 @@ from health_hub.fhir.outcome import FhirError, Issue, bad_request
 from health_hub.fhir.search.query import Query
 from health_hub.fhir.search.split import split_query
 from health_hub.rest import write
-from health_hub.rest.hub import Hub
+from health_hub.rest.hub import Hub, not_granted
 from health_hub.rest.read import gone, unknown
 from health_hub.rest.request import Pairs, Request
 from health_hub.rest.respond import Response
@@ -152,6 +152,8 @@ async def _ids(hub: Hub, request: Request, query: Query) -> list[str]:
 async def _stored(hub: Hub, request: Request, id: str) -> Stored:
     stored: Stored | None = await hub.view(request).read(request.type, id)
     if stored is None:
+        if await hub.only_found(request, request.type, id):
+            raise not_granted(request.type, "r")
         raise ExpectationChanged
     if stored.deleted:
         raise ExpectationChanged from gone(stored)

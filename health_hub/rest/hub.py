@@ -57,6 +57,18 @@ class Hub:
             raise not_granted(request.type, right)
         return view
 
+    async def only_found(self, request: Request, type: str, id: str) -> bool:
+        """Whether a search of this request finds a resource that its scopes do not let it read (`s` and `r` restricted differently)."""
+        access = self._access(request)
+        if access is None:
+            return False
+        number = type_number(type)
+        read, search = access.rights.read, access.rights.search
+        if read.on(number) == search.on(number):
+            return False
+        found = [await self.store.view(filter).read(type, id) for filter in (search, read)]
+        return found[0] is not None and not found[0].deleted and found[1] is None
+
     def _access(self, request: Request) -> Access | None:
         """Behind a gate a request by nobody does nothing: one made by hand that forgot whose it is must not see everything."""
         if request.access is None and self.gate is not None:

@@ -371,15 +371,18 @@ class Committer:
             rid = head.rid if head else next(rids)
             owner, author = (head.owner, head.author) if head else (by.owner, by.author) if by is not None else (change.owner, None)
             p.belongs(owner, author, now)
-            first = False
+            first, lent = False, None
             if by is not None:
                 guard.becomes(by, p, owner, author, new=not alive)
+                guard.vouched(by, p, unit.prepared)
+                lent = guard.lent(by, p)
+                p.lend(lent)
                 first = guard.first(p)
             method = "DELETE" if deleted else change.method
             writes.append(
                 Write(
                     rid, p.type, p.id, version, now, deleted, METHODS[method], p.self, change.blob, doc, p.rows,
-                    replaces=head is not None, owner=owner, author=author,
+                    replaces=head is not None, owner=owner, author=author, lent=lent,
                 )
             )
             results.append(Result(Stored(rid, change.type, p.id, version, now, deleted, method, doc), not alive and not deleted, first))

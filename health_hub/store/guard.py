@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from health_hub.fhir import index, keys
+from health_hub.fhir import consent, index, keys, relations
+from health_hub.fhir.index.settings import local
 from health_hub.fhir.masking import PLACEHOLDER, masks
 from health_hub.fhir.outcome import FhirError, Issue
 from health_hub.store import judge
 from health_hub.store.access import Facts, now, sees
+from health_hub.store.condition import EVERYTHING
 from health_hub.store.model import Relation, Writer
 from health_hub.store.prepare import Prepared
 
@@ -26,6 +28,7 @@ class Guard:
     patients: dict[int, Facts] = field(default_factory=dict)
     docs: dict[tuple[int, str], bytes | None] = field(default_factory=dict)  # of `current`
     named: dict[int, list[int]] = field(default_factory=dict)  # by self: the Patients that a change refers to
+    ends: dict[int, list[tuple[int, int]]] = field(default_factory=dict)  # of some Patients: (party, until) of relationships now
 
     @staticmethod
     async def of(t: Any, units: Sequence[tuple[Writer, Sequence[Prepared]]]) -> "Guard":
@@ -43,6 +46,16 @@ class Guard:
         if persons:
             known = await judge.by_self(t, persons)
             guard.patients = {self: facts for self, (row, facts) in known.items() if not row[5]}
+        lent = {
+            person
+            for by, prepared in units
+            for p in prepared
+            if p.rows is not None and p.change.type in relations.TYPES
+            for person in p.rows.persons
+            if person in guard.patients and not guard._whole(by, person)
+        }
+        if lent:
+            guard.ends = await _ends(t, sorted(lent))
         return guard
 
     def hidden(self, by: Writer, p: Prepared) -> bool:
@@ -101,13 +114,42 @@ class Guard:
             raise FhirError(403, Issue("forbidden", f"{p.change.type}: this record may not be {what} by you"))
 
 
+    def _whole(self, by: Writer, person: int) -> bool:
+        """Whether the Patient's record is the writer's without bound. One that this commit itself makes is."""
+        facts = self.patients.get(person)
+        return by.whole == EVERYTHING or facts is None or sees(by.whole, facts, now())
+
     def _own_making(self, by: Writer, p: Prepared) -> bool:
-        """Whether it relates the writer to a Patient they treat by an emergency or a partial Consent only."""
+        """Whether it relates the writer to a Patient they treat by an emergency or a partial Consent only, or permits more there."""
         assert p.rows is not None
-        return any(
-            party in by.own and by.acting.isdisjoint(self.patients[person].parties if person in self.patients else ())
-            for party, person, _, _ in p.rows.relations
-        )
+        if any(party in by.own and not self._whole(by, person) for party, person, _, _ in p.rows.relations):
+            return True
+        return any(not self._whole(by, c[0]) and consent.permits(consent.decode(c[4])) for c in p.rows.consents)
+
+    def lent(self, by: Writer, p: Prepared) -> int | None:
+        """Until when (ms) what it says of relationships counts; None: without bound. 0: not at all (prepare.lend)."""
+        if p.rows is None or p.change.type not in relations.TYPES:
+            return None
+        bounds = [
+            max((until for party, until in self.ends.get(person, ()) if party in by.lending), default=0)
+            for person in p.rows.persons
+            if not self._whole(by, person)
+        ]
+        return min(bounds, default=None)
+
+    @staticmethod
+    def vouched(by: Writer, p: Prepared, beside: Sequence[Prepared]) -> None:
+        """FhirError 422 for a Consent that permits something in the patient's name without a Provenance of it committed `beside`.
+
+        Its target is the Consent, one of its agents is the writer, another is the Patient, or somebody on behalf of the Patient.
+        """
+        if by.vouching is None or p.change.type != "Consent" or p.rows is None:
+            return
+        for patient, _, _, _, rules in p.rows.consents:
+            if consent.permits(consent.decode(rules)) and not any(_vouches(other, p.self, patient, by.vouching) for other in beside):
+                why = "a Consent that permits is the patient's own to write, or comes in one transaction with a Provenance: its target the"
+                why += " Consent, its agents you (your facility) and the Patient, or somebody onBehalfOf the Patient"
+                raise FhirError(422, Issue("business-rule", why, ("Consent.provision",)))
 
     def first(self, p: Prepared) -> bool:
         """Whether it makes a relationship of a party with a Patient where there was none."""
@@ -115,6 +157,20 @@ class Guard:
             return False
         known = {person: facts.parties for person, facts in self.patients.items()}
         return any(party not in known.get(person, ()) for party, person, _, _ in p.rows.relations)
+
+
+def _vouches(p: Prepared, target: int, patient: int, writers: frozenset[int]) -> bool:
+    said = p.change.resource
+    if p.change.type != "Provenance" or said is None or target not in _named(said.get("target")):
+        return False
+    agents = [a for a in said.get("agent") or () if isinstance(a, dict)]
+    writing = [a for a in agents if not writers.isdisjoint(_named([a.get("who")]))]
+    return bool(writing) and any(patient in _named([a.get("who"), a.get("onBehalfOf")]) for a in agents if a not in writing)
+
+
+def _named(references: Any) -> set[int]:
+    texts = [r.get("reference") for r in references or () if isinstance(r, dict)]
+    return {keys.reference(local(text)) for text in texts if isinstance(text, str)}
 
 
 def _patients(p: Prepared) -> list[int]:
@@ -125,6 +181,18 @@ def _patients(p: Prepared) -> list[int]:
         return list(p.rows.persons)
     found = index.all_references(p.change.resource or {})
     return sorted({*p.rows.persons, *(keys.reference(name) for name in found if name.startswith("Patient/"))})
+
+
+async def _ends(t: Any, persons: Sequence[int]) -> dict[int, list[tuple[int, int]]]:
+    sqlite = t.dialect == "sqlite"
+    which = "person IN (SELECT value FROM json_each(?1)) AND since <= ?2 AND until > ?2"
+    sql = which if sqlite else "person = ANY ($1::bigint[]) AND since <= $2 AND until > $2"
+    out: dict[int, list[tuple[int, int]]] = {}
+    for person, party, until in await t.fetch(
+        f"SELECT person, party, until FROM relation WHERE {sql}", (str(list(persons)) if sqlite else list(persons), now())
+    ):
+        out.setdefault(person, []).append((party, until))
+    return out
 
 
 async def grant(t: Any, relations: Sequence[Relation]) -> None:

@@ -146,8 +146,10 @@ class Writer:
 
     filter: what they see; what they do not see does not exist for them. create, update, delete: what they may do, by what the
     row says before (update, delete) and after it (create, update). persons: the Patients they may write about, as a condition
-    on a Patient's row. owner, author: what is noted of what they create. ids: they may choose ids. own: parties that no writing of
-    theirs may give a treatment relationship with a Patient with whom none of `acting` has one.
+    on a Patient's row. owner, author: what is noted of what they create. ids: they may choose ids. whole: the Patients, by
+    their rows, whose record is theirs without bound; of others what they write makes relationships that last no longer than those of
+    `lending` do, and none for a party of `own`. vouching: who (keys.reference) a
+    Provenance must name beside the Patient for a Consent of theirs that permits; None: it needs none.
     """
 
     filter: Filter
@@ -159,7 +161,9 @@ class Writer:
     author: str | None = None
     ids: bool = False
     own: frozenset[int] = frozenset()
-    acting: frozenset[int] = frozenset()
+    whole: Condition = EVERYTHING
+    lending: frozenset[int] = frozenset()
+    vouching: frozenset[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,13 +94,16 @@ class Parameters:
     async def known(self) -> None:
         """Until what was committed here is in use here, so that the next request meets it: as a name, and as a name that is taken."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), PATIENCE)
+            async with asyncio.timeout(PATIENCE):
+                await self._idle.wait()
 
     async def _watch(self) -> None:
         while True:
             try:
                 try:
-                    await asyncio.wait_for(self._changed.wait(), POLL)
+                    # Not wait_for: a cancellation that comes as the event does would be lost in it, and `stop` wait for ever.
+                    async with asyncio.timeout(POLL):
+                        await self._changed.wait()
                 except TimeoutError:
                     current = await self._store.setting("search-parameters", "0")
                     if current != self._version:

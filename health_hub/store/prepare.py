@@ -68,6 +68,11 @@ class Prepared:
     tail: bytes
     rows: index.Rows | None
 
+    def lend(self, until: int | None) -> None:
+        """What it says of relationships counts until then only."""
+        if self.rows is not None:
+            lend(self.rows, until)
+
     def belongs(self, owner: str | None, author: str | None, now: int) -> None:
         """Adds to the rows what follows from whose the resource is: its owner's key, relationships, a Consent's rules."""
         if self.rows is None or self.change.resource is None:
@@ -117,6 +122,13 @@ def prepare(change: Change) -> Prepared:
 def rows_of(resource: dict[str, Any], doc: bytes) -> index.Rows:
     """Extraction; elements with a sensitive label of their own are not searchable."""
     return index.extract(redacted(resource, 0) if MARK in doc else resource)
+
+
+def lend(rows: index.Rows, until: int | None) -> None:
+    """Relationships made by who has the record until then themselves; 0: by who has no whole right to it, which makes none."""
+    if until is not None:
+        found = [(relations.lent(party), person, since, min(end, until)) for party, person, since, end in rows.relations]
+        rows.relations = [r for r in found if until and r[2] < r[3]]
 
 
 def belonging(type: str, resource: dict[str, Any], rows: index.Rows, owner: str | None, author: str | None, now: int) -> None:

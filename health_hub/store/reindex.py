@@ -8,7 +8,7 @@ from fhir_profiles.tables import type_name, type_number
 from health_hub.fhir import index, keys, relations
 from health_hub.fhir.json import loads
 from health_hub.store.access import persons_of
-from health_hub.store.prepare import belonging, rows_of
+from health_hub.store.prepare import belonging, lend, rows_of
 from health_hub.store.write import ORDERED, ordered_rows, reindex
 
 CHUNK = 200
@@ -36,7 +36,7 @@ async def rebuild(store: Any, types: Sequence[str] = (), progress: Callable[[int
     while True:
         async with store.database.transaction() as t:
             rows = await t.fetch(
-                "SELECT rid, doc, type, owner, author, updated FROM resource "
+                "SELECT rid, doc, type, owner, author, updated, lent FROM resource "
                 f"WHERE rid > {m}1 AND NOT deleted{where} ORDER BY rid LIMIT {CHUNK}{lock}",
                 (after,),
             )
@@ -52,11 +52,12 @@ async def rebuild(store: Any, types: Sequence[str] = (), progress: Callable[[int
     return done
 
 
-def _rows(doc: bytes, number: int, owner: str | None, author: str | None, updated: int) -> index.Rows:
+def _rows(doc: bytes, number: int, owner: str | None, author: str | None, updated: int, lent: int | None) -> index.Rows:
     """All that is derived from a current version and whose it is."""
     resource = loads(doc)
     rows = rows_of(resource, doc)
     belonging(type_name(number), resource, rows, owner, author, updated)
+    lend(rows, lent)
     return rows
 
 
@@ -70,7 +71,7 @@ async def check(store: Any, progress: Callable[[int], None] = lambda n: None) ->
     sqlite = db.dialect == "sqlite"
     while True:
         rows = await db.fetch(
-            "SELECT rid, type, id, version, deleted, doc, keys, self, owner, author, updated, sensitive, persons FROM resource "
+            "SELECT rid, type, id, version, deleted, doc, keys, self, owner, author, updated, sensitive, persons, lent FROM resource "
             f"WHERE rid > {m}1 ORDER BY rid LIMIT {CHUNK}",
             (after,),
         )
@@ -107,7 +108,7 @@ async def check(store: Any, progress: Callable[[int], None] = lambda n: None) ->
 
 
 def _problems(row: Any, ordered: dict[str, list[Any]], versions: set[int]) -> list[str]:
-    rid, number, id, version, deleted, doc, have, self, owner, author, updated, sensitive, persons = row
+    rid, number, id, version, deleted, doc, have, self, owner, author, updated, sensitive, persons, lent = row
     out = []
     if versions != set(range(1, version)):
         out.append(f"version {version} follows the versions {sorted(versions)[:20]}")
@@ -124,7 +125,7 @@ def _problems(row: Any, ordered: dict[str, list[Any]], versions: set[int]) -> li
         str(version),
     ):
         out.append("the document names another type, id or version")
-    rows = _rows(doc, number, owner, author, updated)
+    rows = _rows(doc, number, owner, author, updated, lent)
     if (rows.sensitive, rows.persons) != (sensitive, persons_of(persons) if isinstance(persons, str) else list(persons or ())):
         out.append("its labels or patients differ from those of the document")
     if sorted(rows.keys) != sorted(_have(have)):

@@ -49,6 +49,8 @@ class ResourceRow(SQLModel, table=True):
     author: str | None = Field(sa_column=Column(_Id, nullable=True))
     sensitive: int = Field(sa_column=Column(BigInteger, nullable=False, server_default=text("0")))
     persons: str | None = Field(sa_column=Column(_Persons, nullable=True))
+    # Until when (ms) relationships that it makes count, as relations.lent; NULL: no bound, as who made it had none.
+    lent: int | None = Field(sa_column=Column(BigInteger, nullable=True))
 
 
 class RelationRow(SQLModel, table=True):

@@ -43,6 +43,7 @@ class Write:
     replaces: bool
     owner: str | None = None
     author: str | None = None
+    lent: int | None = None  # prepare.lend
 
 
 ORDERED = {
@@ -118,12 +119,12 @@ def _remember(at: int) -> list[str]:
 
 def _statement(*, replacing: bool) -> str:
     """$1-$10 the resources ($5 the time, $10 keys as array text, $11 deleted, $12 whether a row replaces one), $13 those that are replaced,
-    $14-$17 owner, author, labels, persons as array text; then the ordered columns.
+    $14-$18 owner, author, labels, persons as array text, lent; then the ordered columns.
     """
     new = (
         "unnest($1::bigint[], $2::smallint[], $3::text[], $4::int[], $6::smallint[], $7::bigint[], $8::bigint[], $9::bytea[], $10::text[], "
-        "$11::boolean[], $12::boolean[], $14::text[], $15::text[], $16::bigint[], $17::text[]) "
-        "AS n(rid, type, id, version, method, self, blob, doc, keys, deleted, old, owner, author, sensitive, persons)"
+        "$11::boolean[], $12::boolean[], $14::text[], $15::text[], $16::bigint[], $17::text[], $18::bigint[]) "
+        "AS n(rid, type, id, version, method, self, blob, doc, keys, deleted, old, owner, author, sensitive, persons, lent)"
     )
     parts = []
     if replacing:
@@ -132,19 +133,19 @@ def _statement(*, replacing: bool) -> str:
         )
         parts.append(
             f"u AS (UPDATE resource r SET version = n.version, updated = $5::bigint, deleted = n.deleted, method = n.method, seq = {_SEQ}, "
-            "blob = n.blob, doc = n.doc, keys = n.keys::bigint[], "
+            "blob = n.blob, doc = n.doc, keys = n.keys::bigint[], lent = n.lent, "
             "sensitive = CASE WHEN n.deleted THEN r.sensitive ELSE n.sensitive END, "
             "persons = CASE WHEN n.deleted THEN r.persons ELSE n.persons::bigint[] END "
             f"FROM {new} WHERE r.rid = n.rid AND n.old)"
         )
         parts += _forget("$13")
-    parts += _remember(18)
+    parts += _remember(19)
     unused = "" if replacing else " AND cardinality($13::bigint[]) = 0"
     return (
         f"WITH {', '.join(parts)} INSERT INTO resource "
-        "(rid, type, id, version, updated, deleted, method, seq, self, blob, doc, keys, owner, author, sensitive, persons) "
+        "(rid, type, id, version, updated, deleted, method, seq, self, blob, doc, keys, owner, author, sensitive, persons, lent) "
         f"SELECT n.rid, n.type, n.id, n.version, $5::bigint, n.deleted, n.method, {_SEQ}, n.self, n.blob, n.doc, n.keys::bigint[], "
-        "n.owner, n.author, n.sensitive, n.persons::bigint[] "
+        "n.owner, n.author, n.sensitive, n.persons::bigint[], n.lent "
         f"FROM {new} WHERE NOT n.old{unused}"
     )
 
@@ -200,6 +201,7 @@ async def _write_postgresql(t: PostgresTransaction, writes: list[Write]) -> None
         [w.author for w in writes],
         [w.rows.sensitive if w.rows else 0 for w in writes],
         [_persons(w.rows) for w in writes],
+        [w.lent for w in writes],
     ]
     for table, rows in _ordered((w.rid, w.rows) for w in writes).items():
         args += _columns(rows, table)
@@ -220,12 +222,12 @@ async def _heads_postgresql(t: PostgresTransaction, wanted: list[tuple[int, str]
 
 _INSERT = (
     "INSERT INTO resource "
-    "(rid, type, id, version, updated, deleted, method, seq, self, blob, doc, keys, sensitive, persons, owner, author) "
-    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
+    "(rid, type, id, version, updated, deleted, method, seq, self, blob, doc, keys, sensitive, persons, lent, owner, author) "
+    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
 )
 _UPDATE = (
     "UPDATE resource SET version = ?4, updated = ?5, deleted = ?6, method = ?7, seq = ?8, blob = ?10, doc = ?11, keys = ?12, "
-    "sensitive = CASE WHEN ?6 THEN sensitive ELSE ?13 END, persons = CASE WHEN ?6 THEN persons ELSE ?14 END WHERE rid = ?1"
+    "lent = ?15, sensitive = CASE WHEN ?6 THEN sensitive ELSE ?13 END, persons = CASE WHEN ?6 THEN persons ELSE ?14 END WHERE rid = ?1"
 )
 _HISTORY = f"INSERT INTO history ({_VERSION}) SELECT {_VERSION} FROM resource WHERE rid = ?1"
 _ORDERED_INSERT = {t: f"INSERT INTO {t} ({', '.join(c)}) VALUES ({', '.join('?' * len(c))})" for t, c in ORDERED.items()}
@@ -279,6 +281,7 @@ async def _write_sqlite(t: SqliteTransaction, writes: list[Write]) -> None:
                 packed(w.rows.keys if w.rows else []),
                 w.rows.sensitive if w.rows else 0,
                 persons_text(w.rows.persons) if w.rows else None,
+                w.lent,
                 *(() if w.replaces else (w.owner, w.author)),
             )
         )

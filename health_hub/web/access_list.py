@@ -7,7 +7,6 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
-from health_hub.access.balp import INTERACTIONS
 from health_hub.access.connect import Seen
 from health_hub.web import times, type_words
 from health_hub.web.site import Site, Visit
@@ -50,9 +49,7 @@ def router(site: Site) -> APIRouter:
         older = ""
         if person is not None:
             page = await authority.access_list(signed.account, person.id, visit.query("after", 2000) or None)
-            # Signing in and letting applications in is in the trail too; it is no reading of the record.
-            accesses = [seen for seen in page.accesses if seen.interaction in INTERACTIONS or seen.emergency]
-            rows = [_row(site, visit, seen, signed.account.name) for seen in accesses]
+            rows = [_row(site, visit, seen, signed.account.name) for seen in page.accesses]
             if page.after:
                 older = f"/record/access?patient={quote(person.id)}&after={quote(page.after)}"
         days = [(day, list(group)) for day, group in groupby(rows, key=lambda r: r.day)]

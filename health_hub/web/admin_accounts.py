@@ -1,5 +1,6 @@
 """Accounts for the administrator: found by login, added, disabled, their second step taken away. No clinical data is here."""
 
+from collections.abc import Sequence
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
@@ -117,9 +118,18 @@ async def _page(site: Site, visit: Visit, refused: str = "", given: dict[str, st
         listed = [found] if found is not None else []
     else:
         listed = list(await accounts.list())[:SHOWN]
-    what = visit.query("done", 30)
-    said = text(f"admin.accounts.{what}", visit.lang, login=login) if what in _DONE else ""
     return site.page(
-        visit, "admin_accounts.html", 422 if refused else 200, listed=listed, login=login, said=said, refused=refused, roles=ROLES,
-        given=given or {}, least=LENGTH_MIN,
+        visit, "admin_accounts.html", 422 if refused else 200, listed=listed, login=login, said=_said(visit, listed), refused=refused,
+        roles=ROLES, given=given or {}, least=LENGTH_MIN,
     )  # fmt: skip
+
+
+def _said(visit: Visit, listed: Sequence[Account]) -> str:
+    """What was done. A link could say anything: only what may be so, of the one account that is listed."""
+    what = visit.query("done", 30)
+    if what not in _DONE or len(listed) != 1 or not visit.query("login", 200):
+        return ""
+    account = listed[0]
+    if (what == "disabled.done" and account.enabled) or (what == "enabled.done" and not account.enabled):
+        return ""
+    return text(f"admin.accounts.{what}", visit.lang, login=account.login)

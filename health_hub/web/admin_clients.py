@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from health_hub.auth.audit import AuthEvent
 from health_hub.web.sign_in import again
-from health_hub.web.site import PageError, Site
+from health_hub.web.site import PageError, Site, Visit
 from health_hub.web.texts import text
 
 PATH = "/admin/clients"
@@ -20,9 +20,7 @@ def router(site: Site) -> APIRouter:
         visit = await site.visit(request)
         await site.role(visit, "administrator")
         listed = await site.authority.clients.all(visit.query("after", 64))
-        what = visit.query("done", 30)
-        said = text(f"admin.clients.{what}", visit.lang, name=visit.query("name", 200)) if what in ("disabled.done", "enabled.done") else ""
-        return site.page(visit, "admin_clients.html", listed=listed, said=said)
+        return site.page(visit, "admin_clients.html", listed=listed, said=await _said(site, visit))
 
     @routes.post(PATH)
     async def change(request: Request) -> Response:
@@ -41,6 +39,15 @@ def router(site: Site) -> APIRouter:
             await site.authority.revoked.add(f"client/{client.id}")
         address = site.caller(visit).address
         await site.authority.audit(AuthEvent("client-changed", signed.account.id, client.id, address, detail=f"{what}d"))
-        return site.to(visit, f"{PATH}?" + urlencode({"done": f"{what}d.done", "name": client.client_name}))
+        return site.to(visit, f"{PATH}?" + urlencode({"done": f"{what}d.done", "id": client.id}))
 
     return routes
+
+
+async def _said(site: Site, visit: Visit) -> str:
+    """What was done. A link could say anything: only what is so, of an application that there is."""
+    what = visit.query("done", 30)
+    client = await site.authority.clients.get(visit.query("id", 200)) if what in ("disabled.done", "enabled.done") else None
+    if client is None or client.enabled != (what == "enabled.done"):
+        return ""
+    return text(f"admin.clients.{what}", visit.lang, name=client.client_name)

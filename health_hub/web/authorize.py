@@ -9,7 +9,7 @@ from health_hub.auth.authorize import Pending
 from health_hub.auth.model import AuthError
 from health_hub.auth.request import Returned
 from health_hub.web import forms
-from health_hub.web.site import Signed, Site, Visit
+from health_hub.web.site import ASKED_LANG, Signed, Site, Visit
 from health_hub.web.waiting import GO_ON, go_on
 
 
@@ -27,7 +27,12 @@ def router(site: Site) -> APIRouter:
             return site.to(visit, e.url)
         except AuthError as e:
             return site.error(visit, 400, "authorize", {"error": e.error, "error_description": e.description})
-        return await lead(site, visit, pending)
+        answer = await lead(site, visit, pending)
+        if pending.request.language is not None:
+            answer.set_cookie(
+                ASKED_LANG, pending.request.language, authorize.SECONDS, path="/", secure=site.https, httponly=True, samesite="lax"
+            )
+        return answer
 
     @routes.get(GO_ON)
     async def on(request: Request) -> Response:

@@ -29,6 +29,7 @@ from health_hub.web.texts import LANGUAGES, Language, text
 log = logging.getLogger(__name__)
 TEMPLATES = Path(__file__).parent / "templates"
 LANGUAGE_SECONDS = 365 * 86_400
+ASKED_LANG = "lang-asked"  # cookie: ui_locales of an authorization under way
 
 
 class PageError(Exception):
@@ -125,8 +126,9 @@ class Site:
 
     async def visit(self, request: Request) -> Visit:
         """Who asks; a browser without the cookie that binds forms gets one."""
-        lang = request.cookies.get("lang", "")
-        visit = Visit(request, lang if lang in LANGUAGES else LANGUAGES[0])
+        # What the person chose, or what the application whose request this browser follows asked for.
+        lang = next((c for c in map(request.cookies.get, ("lang", ASKED_LANG)) if c in LANGUAGES), LANGUAGES[0])
+        visit = Visit(request, lang)
         if self._authority is None:
             return visit
         visit.browser = request.cookies.get(cookies.name("browser", https=self.https), "")

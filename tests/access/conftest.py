@@ -98,7 +98,8 @@ class Actor:
     def __init__(self, http: httpx.AsyncClient, authority: Authority, name: str, **more: Any) -> None:
         said = WHO[name] | more
         scope = said.pop("scope", None) or DEFAULT_SCOPE.get(said["role"], "user/*.cruds")
-        self.token, self.claims = authority.tokens.issue(subject=f"account-{name}", client="app", scope=scope, name=name, **said)
+        said.setdefault("subject", f"account-{name}")
+        self.token, self.claims = authority.tokens.issue(client="app", scope=scope, name=name, **said)
         self._http = http
 
     async def __call__(self, method: str, url: str, body: Any = None, **headers: str) -> httpx.Response:
@@ -145,7 +146,8 @@ async def hub(store: Store, settings: Settings) -> AsyncIterator[Hub]:
     for name, said in WHO.items():
         if said["role"] != "system":
             organizations = (said["organization"],) if said["role"] == "operator" else ()
-            account = Account(f"account-{name}", name, said["role"], name, said.get("fhir_user"), organizations)
+            patient = "Patient/binh" if name == "carer" else None
+            account = Account(f"account-{name}", name, said["role"], name, said.get("fhir_user"), organizations, patient=patient)
             await store.records.put("account", account.id, account.data())
     transport = httpx.ASGITransport(app=FhirApp(store, settings, gate), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url=BASE + "/") as http:

@@ -264,6 +264,58 @@ async def test_who_writes_and_withdraws_a_consent(hub: Hub) -> None:
     assert await status(hub.actor("dung"), "Observation/o-chi") == DENIED
 
 
+async def test_what_a_facility_permits_in_a_patients_name_has_a_provenance(hub: Hub) -> None:
+    """Committed with it, of the facility or practitioner who writes and of the patient, or somebody on the patient's behalf."""
+    permit = consent({"type": "permit", "actor": [actor("Organization/a")]}, "chi")
+    nested = consent({"provision": [{"type": "deny", "provision": [{"type": "permit", "class": [{"code": "Observation"}]}]}]}, "chi")
+    base = consent({"purpose": [{"code": "TREAT"}]}, "chi", policyRule={"coding": [{"code": "OPTIN"}]})
+    facility, nurse, chi = ({"who": ref(n)} for n in ("Organization/b", "Practitioner/giang", "Patient/chi"))
+    mother = {"who": {"display": "mẹ"}, "onBehalfOf": ref("Patient/chi")}
+    urn = "urn:uuid:0b1f0a0e-5cd1-4f0a-9d8e-222222222222"
+
+    def bundle(body: dict[str, Any], agents: list[dict[str, Any]], target: str = urn, kind: str = "transaction") -> dict[str, Any]:
+        said = {"resourceType": "Provenance", "target": [ref(target)], "recorded": "2026-01-01T00:00:00Z", "agent": agents}
+        entries = [(urn, body), (urn[:-1] + "3", said)]
+        return {"resourceType": "Bundle", "type": kind, "entry": [
+            {"fullUrl": name, "resource": r, "request": {"method": "POST", "url": r["resourceType"]}} for name, r in entries
+        ]}  # fmt: skip
+
+    doctor = hub.actor("dung")
+    for name, me, other in (("his-b", facility, nurse), ("giang", nurse, facility)):
+        writer = hub.actor(name)
+        for body in (permit, nested, base):
+            answer = await writer("POST", "Consent", body)
+            assert answer.status_code == 422, (name, body, answer.text)
+            assert "Provenance" in answer.text
+        for agents in ([me], [chi], [mother], [me | {"onBehalfOf": ref("Patient/chi")}], [{"who": ref("Organization/a")}, chi],
+                       [me, {"who": ref("Patient/binh")}]):  # fmt: skip
+            assert (await writer("POST", "", bundle(permit, agents))).status_code == 422, agents
+        assert (await writer("POST", "", bundle(permit, [me, chi], "Patient/chi"))).status_code == 422
+        one_by_one = (await writer("POST", "", bundle(permit, [me, chi], kind="batch"))).json()["entry"]
+        assert one_by_one[0]["response"]["status"].startswith(("422", "400"))
+        draft = (await writer("POST", "Consent", permit | {"status": "draft"})).json()
+        assert (await writer("PUT", f"Consent/{draft['id']}", draft | {"status": "active"})).status_code == 422
+        patch = [{"op": "replace", "path": "/status", "value": "active"}]
+        answer = await writer("PATCH", f"Consent/{draft['id']}", patch, Content_Type="application/json-patch+json")
+        assert answer.status_code == 422
+        assert await status(doctor, "Observation/o-chi") == DENIED
+        assert (await writer("POST", "Consent", consent({"type": "deny", "class": [{"code": "Task"}]}, "chi"))).status_code == 201
+        for agents in ([me, chi], [me, mother], [other, chi]):
+            if name == "his-b" and agents[0] is nurse:
+                continue  # a system is not its people
+            made = await writer("POST", "", bundle(permit, agents))
+            assert made.status_code == 200, made.text
+            assert await status(doctor, "Observation/o-chi") == SEEN
+            url = made.json()["entry"][0]["response"]["location"].split("/_history")[0]
+            written = (await writer.get(url)).json()
+            assert (await writer("PUT", url, written)).status_code == 422, "a new version is written anew"
+            assert (await writer("PUT", url, written | {"status": "inactive"})).status_code == 200, "withdrawn without"
+            assert await status(doctor, "Observation/o-chi") == DENIED
+    # The patient's own needs none; what a facility has drafted the patient may put into force.
+    assert (await hub.actor("chi")("PUT", f"Consent/{draft['id']}", draft | {"status": "active"})).status_code == 200
+    assert await status(doctor, "Observation/o-chi") == SEEN
+
+
 # --- relationships
 
 

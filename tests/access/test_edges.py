@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
+from health_hub.auth.accounts import Accounts
 from health_hub.auth.model import Account
 from health_hub.store.model import Change
 from tests.access.conftest import HIV, Hub, observation, owned, ref, role
@@ -63,6 +64,36 @@ async def test_who_is_no_carer_any_more_reads_nothing_of_the_patient(hub: Hub) -
     assert (await after.get("Patient/binh")).status_code in (403, 404)
     assert (await after.get(name)).status_code in (403, 404)
     assert (await after("PUT", name, made | {"status": "inactive"})).status_code in (403, 404)
+
+
+async def test_a_carer_account_is_for_the_patient_it_was_made_for(hub: Hub) -> None:
+    """The facility that owns the RelatedPerson can make it name any Patient it sees; the account does not follow."""
+    his, accounts = hub.actor("his-a"), Accounts(hub.store)
+    account = await accounts.add("me.binh", "carer", fhir_user="RelatedPerson/me-binh")
+    assert account.patient == "Patient/binh"
+
+    async def sees() -> list[bool]:
+        hub.gate.directory.forget()
+        carer = hub.actor("carer", subject=account.id)
+        return [(await carer.get(f"Patient/{p}")).status_code == 200 for p in ("an", "binh")]
+
+    related = {"resourceType": "RelatedPerson", "id": "me-binh", "patient": ref("Patient/binh"), "active": True}
+    other = related | {"patient": ref("Patient/an")}
+    assert await sees() == [False, True]
+    assert (await his("PUT", "RelatedPerson/me-binh", other)).status_code == 200
+    assert await sees() == [False, False]
+    assert (await his("DELETE", "RelatedPerson/me-binh")).status_code in (200, 204)
+    assert await sees() == [False, False]
+    assert (await his("PUT", "RelatedPerson/me-binh", other)).status_code == 201
+    assert await sees() == [False, False]
+    assert (await his("PUT", "RelatedPerson/me-binh", related)).status_code == 200
+    assert await sees() == [False, True]
+    # Whose carer somebody is is said anew by who runs the accounts, not by the facility.
+    assert (await his("PUT", "RelatedPerson/me-binh", other)).status_code == 200
+    await accounts.change(account.id, name="Mẹ")
+    assert await sees() == [False, False]
+    assert (await accounts.bind(account.id)).patient == "Patient/an"
+    assert await sees() == [True, False]
 
 
 async def test_an_emergency_is_over_for_who_does_not_work_there_any_more(hub: Hub) -> None:

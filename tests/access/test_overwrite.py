@@ -9,7 +9,8 @@ import pytest
 
 from health_hub.auth.model import Account
 from health_hub.store.model import Change
-from tests.access.conftest import HIV, Hub, encounter, observation, owned, ref
+from health_hub.store.reindex import check, rebuild
+from tests.access.conftest import HIV, Hub, encounter, observation, owned, ref, role
 
 INLINE = "http://hl7.org/fhir/uv/security-label-ds4p/StructureDefinition/extension-inline-sec-label"
 JSON_PATCH = {"Content_Type": "application/json-patch+json"}
@@ -252,6 +253,108 @@ async def test_an_emergency_does_not_stay_open_by_what_is_written_meanwhile(hub:
         assert (await doctor.get(url)).status_code == 404
     assert "Patient/chi" not in await doctor.ids("Patient")
     assert (await doctor("POST", "Observation", observation("x", "chi"))).status_code == 422
+
+
+async def test_a_colleague_named_in_an_emergency_does_not_carry_it_on(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is made of a right that ends ends with it, however many hands it goes through; also after the index is made anew."""
+    for resource in ({"resourceType": "Practitioner", "id": "em"}, role("em-a", "Practitioner/em", "Organization/a")):
+        await hub.store.commit([Change("update", resource["resourceType"], resource["id"], resource)], by=owned(None))
+    account = Account("account-em", "em", "nurse", "em", "Practitioner/em")
+    await hub.store.records.put("account", account.id, account.data())
+    doctor = hub.actor("dung")
+    nurse = hub.actor("giang", subject="account-em", fhir_user="Practitioner/em", organization="Organization/a")
+    his, teams = hub.actor("his-a"), []
+
+    async def name(by: Any, *members: str, **more: Any) -> int:
+        team = {"resourceType": "CareTeam", "status": "active", "subject": ref("Patient/chi")}
+        made = await by("POST", "CareTeam", team | {"participant": [{"member": ref(m)} for m in members]} | more)
+        teams.append(made.json().get("id"))
+        return int(made.status_code)
+
+    async def see() -> list[bool]:
+        return [(await actor.get("Observation/o-chi")).status_code == 200 for actor in (doctor, nurse, his)]
+
+    opened = {"resourceType": "Parameters", "parameter": [
+        {"name": "reason", "valueCoding": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "BTG"}},
+        {"name": "note", "valueString": "bất tỉnh tại trạm y tế"}]}  # fmt: skip
+    assert (await doctor("POST", "Patient/chi/$emergency-access", opened)).status_code == 200
+    assert await see() == [True, False, False]
+    assert await name(doctor, "Practitioner/em") == 201
+    assert await see() == [True, True, False]
+    assert await name(nurse, "Practitioner/dung") == 201
+    assert await name(nurse, "Practitioner/em") == 403
+    assert await name(nurse, "Organization/a") == 403
+    stated = {"resourceType": "Consent", "status": "active", "patient": ref("Patient/chi"),
+              "scope": {"coding": [{"code": "patient-privacy"}]}, "category": [{"text": "x"}], "dateTime": "2026-01-01",
+              "policyRule": {"text": "x"},
+              "provision": {"type": "permit", "actor": [{"role": {"text": "x"}, "reference": ref("Practitioner/dung")}],
+                            "class": [{"code": "Observation"}]}}  # fmt: skip
+    assert (await nurse("POST", "Consent", stated)).status_code == 403
+    written = (await nurse.get(f"CareTeam/{teams[1]}")).json()
+    assert (await nurse("PUT", f"CareTeam/{teams[1]}", written | {"name": "x"})).status_code == 200
+    assert [problem async for problem in check(hub.store)] == []
+    later = time.time_ns() // 1_000_000 + 5 * 3_600_000
+    for place in ("view", "guard", "judge", "access"):
+        monkeypatch.setattr(f"health_hub.store.{place}.now", lambda: later)
+    assert await see() == [False, False, False]
+    await rebuild(hub.store)
+    assert await see() == [False, False, False]
+    assert [problem async for problem in check(hub.store)] == []
+    for actor in (doctor, nurse):
+        assert "Observation/o-chi" not in await actor.ids("Observation")
+        assert await name(actor, "Practitioner/dung", "Practitioner/em") == 422
+
+
+async def test_a_facility_let_in_for_a_part_makes_no_relationship_of_it(hub: Hub) -> None:
+    """Nor for anybody else; one that the patient makes, by a booking, is a whole one, and then what the facility writes counts."""
+    his, doctor, patient = hub.actor("his-a"), hub.actor("dung"), hub.actor("chi")
+    whole = {"scope": {"coding": [{"code": "patient-privacy"}]}, "category": [{"text": "x"}], "dateTime": "2026-01-01"}
+    part = {"resourceType": "Consent", "status": "active", "patient": ref("Patient/chi"), "policyRule": {"text": "x"},
+            "provision": {"type": "permit", "actor": [{"role": {"text": "x"}, "reference": ref("Organization/a")}],
+                          "class": [{"code": "Patient"}, {"code": "Encounter"}]}} | whole  # fmt: skip
+    assert (await patient("POST", "Consent", part)).status_code == 201
+    assert (await his.get("Patient/chi")).status_code == 200
+    assert (await his.get("Observation/o-chi")).status_code == 404
+    made = []
+    for party in ("Organization/a", "Practitioner/dung", "PractitionerRole/dung-a"):
+        for resource in makings("chi", party, "Organization/a"):
+            body = without_empty(resource)
+            body.pop("id", None)
+            answer = await his("POST", body["resourceType"], body)
+            assert answer.status_code in ({403, 422} if body["resourceType"] == "Consent" else {201, 400}), (body, answer.text)
+            if answer.status_code == 201:
+                made.append(answer.json())
+            for reader in (his, doctor):
+                assert (await reader.get("Observation/o-chi")).status_code == 404, body
+                assert "Observation/o-chi" not in await reader.ids("Observation"), body
+    assert len(made) > 15
+    assert [problem async for problem in check(hub.store)] == []
+    soon = {"start": "2026-01-01T08:00:00+07:00", "end": "2036-12-27T09:00:00+07:00"}
+    taking = [{"actor": ref(name), "status": "accepted"} for name in ("Patient/chi", "Location/a")]
+    booking = {"resourceType": "Appointment", "status": "booked", "participant": taking} | soon
+    place = {"resourceType": "Location", "id": "a", "managingOrganization": ref("Organization/a")}
+    await hub.store.commit([Change("update", "Location", "a", place)], by=owned("Organization/a"))
+    hub.gate.directory.forget()
+    assert (await patient("POST", "Appointment", booking)).status_code == 201
+    his = hub.actor("his-a")
+    assert (await his.get("Observation/o-chi")).status_code == 200
+    visit = next(r for r in made if r["resourceType"] == "Encounter")
+    assert (await his("PUT", f"Encounter/{visit['id']}", visit)).status_code == 200
+    hidden = await patient.ids("Appointment")
+    for name in hidden:
+        mine = (await patient.get(name)).json()
+        await patient("PUT", name, mine | {"status": "cancelled"})
+    assert (await his.get("Observation/o-chi")).status_code == 200, "the visit counts since it was written again"
+    # What it registers itself it may treat at once, also in one transaction.
+    urn = "urn:uuid:0b1f0a0e-5cd1-4f0a-9d8e-333333333333"
+    person = {"resourceType": "Patient", "name": [{"family": "Em"}]}
+    visit = {k: v for k, v in encounter("x", "x", "Organization/a").items() if k != "id"} | {"subject": ref(urn)}
+    entries = [{"fullUrl": urn, "resource": person, "request": {"method": "POST", "url": "Patient"}},
+               {"resource": visit, "request": {"method": "POST", "url": "Encounter"}}]  # fmt: skip
+    answer = await his("POST", "", {"resourceType": "Bundle", "type": "transaction", "entry": entries})
+    assert answer.status_code == 200, answer.text
+    born = answer.json()["entry"][0]["response"]["location"].split("/_history")[0].rpartition("Patient/")[2]
+    assert (await doctor.get(f"Patient/{born}")).status_code == 200
 
 
 async def test_roles_and_parts_of_a_facility_count_only_as_the_facility_or_the_province_wrote_them(hub: Hub) -> None:

@@ -3,19 +3,23 @@
 import asyncio
 import base64
 import json
+import time
 from typing import Any
 
 import httpx
 import pytest
 
 from health_hub.access.connect import Connected
+from health_hub.access.entry import Entry
 from health_hub.access.gate import ADDRESSES
 from health_hub.access.scribe import Scribe
+from health_hub.auth.audit import AuthEvent, Kind
 from health_hub.auth.model import Account
 from health_hub.rest.once import OnceApp
 from health_hub.store.store import Store
 from tests.access.conftest import BASE, Hub, encounter, observation
 
+KINDS: tuple[Kind, ...] = ("sign-in", "token", "account-changed", "sign-out")
 BALP = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit."
 
 
@@ -256,6 +260,31 @@ async def test_no_secret_stands_in_the_trail(hub: Hub) -> None:
     every = json.dumps(await events(hub)) + str(await hub.store.database.fetch("SELECT data FROM trail"))
     assert doctor.token not in every
     assert doctor.token.split(".")[2] not in every
+
+
+async def test_a_page_of_accesses_is_full_however_often_the_patient_signs_in(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no access to the record is left out by the search, not from the page that it found."""
+    monkeypatch.setattr("health_hub.access.connect.ACCESSES", 4)
+    me, doctor = await account(hub, "an"), hub.actor("dung")
+    for n in range(6):
+        assert (await doctor.get("Observation/o-an")).status_code == 200
+        for kind in KINDS:
+            await hub.authority.audit(AuthEvent(kind, me.id, "app", detail=str(n)))
+    sizes: list[int] = []
+    after = None
+    while True:
+        page = await hub.authority.access_list(me, "an", after)
+        sizes.append(len(page.accesses))
+        assert {seen.interaction for seen in page.accesses} <= {"read"}
+        after = page.after
+        if after is None:
+            break
+    assert sum(sizes) == 6
+    assert sizes[0] == 4
+    emergency = Entry(time.time_ns() // 1_000_000, "emergency", "E", 200, account="x", name="x", role="nurse", patients=["an"], note="gấp")
+    await hub.gate.note(emergency)
+    page = await hub.authority.access_list(me, "an", None)
+    assert page.accesses[0].emergency
 
 
 async def test_a_patient_is_told_of_themselves_only(hub: Hub) -> None:

@@ -1,5 +1,6 @@
 """`health-hub user`."""
 
+import asyncio
 import io
 import json
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from health_hub.auth.external import External
 from health_hub.cli import main
+from health_hub.store.model import Change
 from health_hub.store.store import Store
 from tests.auth.hub import PASSWORD, caller, hub
 from tests.auth.provider import ISSUER, Provider
@@ -48,6 +50,22 @@ def test_an_account_is_added_with_all_that_is_said(user: Program) -> None:
     assert user("enable", "bs.lan")["enabled"] is True
 
 
+def test_a_carer_account_is_bound_when_its_record_is_there(user: Program) -> None:
+    made = user("add", "me.lan", "--role", "carer", "--fhir-user", "RelatedPerson/me-01", "--password-stdin", stdin=PASSWORD + "\n")
+    assert made["patient"] is None
+    assert "user bind" in user.err
+
+    async def record() -> None:
+        store = await Store.open(user.url)
+        related = {"resourceType": "RelatedPerson", "patient": {"reference": "Patient/be-01"}}
+        await store.commit([Change("update", "RelatedPerson", "me-01", related)])
+        await store.close()
+
+    asyncio.run(record())
+    assert user("bind", "me.lan") == {"login": "me.lan", "patient": "Patient/be-01"}
+    assert user("list")[0]["patient"] == "Patient/be-01"
+
+
 def test_without_a_terminal_the_password_is_random_and_printed_once(user: Program, database_url: str) -> None:
     made = user("add", "quan.tri", "--role", "administrator")
     assert len(made["password"]) == 23
@@ -58,6 +76,7 @@ def test_without_a_terminal_the_password_is_random_and_printed_once(user: Progra
 @pytest.mark.parametrize("words", [
     ("add", "a b", "--role", "auditor"), ("add", "lan", "--role", "patient"), ("add", "lan", "--role", "nurse", "--fhir-user", "Patient/1"),
     ("password", "khong.co"), ("totp", "khong.co"), ("disable", "khong.co"), ("enable", "\ud800"), ("link", "khong.co", "1"),
+    ("bind", "khong.co"),
 ])  # fmt: skip
 def test_what_cannot_be_is_said_and_status_2(user: Program, words: tuple[str, ...]) -> None:
     assert user(*words, status=2) is None

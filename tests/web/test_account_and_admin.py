@@ -92,6 +92,24 @@ def _adding(page: Page) -> list[tuple[str, str]]:
     return _adding_form(page).fields
 
 
+async def test_what_was_done_is_said_in_known_words_only(p: Place) -> None:
+    """A link to the page cannot make it say what its maker likes."""
+    client, _ = await p.flow.app(client_name="Ứng dụng lạ")
+    browser, _ = await p.signed_in("administrator", "quan.tri")
+    for path in (
+        "/admin/clients?done=disabled.done&name=HÃY+GỌI+1900", "/admin/clients?done=disabled.done&id=HÃY+GỌI+1900",
+        f"/admin/clients?done=disabled.done&id={client.id}", "/admin/accounts?done=reset.done&login=HÃY+GỌI+1900",
+        "/admin/accounts?done=disabled.done&login=quan.tri",
+    ):  # fmt: skip
+        page = await browser.get(path)
+        assert page.status == 200
+        assert 'class="note good"' not in page.response.text, path
+        assert "1900" not in page.text, path
+    done = await browser.send((await browser.get("/admin/clients")).form("/admin/clients"))
+    assert 'class="note good"' in done.response.text
+    assert "Ứng dụng lạ" in done.text
+
+
 @pytest.mark.parametrize("role", ["patient", "practitioner", "auditor"])
 async def test_nobody_else_administers(p: Place, role: str) -> None:
     browser, _ = await p.signed_in(role, "ai.do")

@@ -57,6 +57,23 @@ async def test_a_patient_signs_in_agrees_and_the_application_reads_on(p: Place) 
     assert await p.flow.alive(token["access_token"])
 
 
+@pytest.mark.parametrize(("locales", "english"), [
+    (None, False), ("en", True), ("fr en-GB vi", True), ("vi en", False), ("fr", False), ("", False), ("EN-us", True), ("<b> ../en", False),
+])  # fmt: skip
+async def test_the_pages_are_in_a_language_that_the_application_asks_for(p: Place, locales: str | None, english: bool) -> None:
+    """From the sign-in to the consent, for this authorization; what the person has chosen here stands above it."""
+    client, _ = await p.flow.app()
+    await p.person()
+    browser = p.browser()
+    page = await ask(browser, client, ui_locales=locales)
+    assert ('<html lang="en"' in page.response.text) == english
+    page = await browser.send(page.form("/sign-in"), {"login": "bn.hoa", "password": "ruộng bậc thang mùa nước đổ"})
+    assert browser.at.startswith("/auth/consent")
+    assert ('<html lang="en"' in page.response.text) == english
+    browser.http.cookies.set("lang", "vi")
+    assert '<html lang="vi"' in (await ask(browser, client, ui_locales=locales)).response.text
+
+
 async def test_what_is_unticked_is_not_granted(p: Place) -> None:
     client, _ = await p.flow.app()
     browser, _ = await p.signed_in()

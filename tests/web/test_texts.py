@@ -100,6 +100,15 @@ def test_every_answer_to_what_was_done_has_words() -> None:
         assert set(said.values()) <= set(TEXTS)
 
 
+def test_every_text_is_used() -> None:
+    """Asked for by a page or a template, word for word, as one of PARTS, or by a name that is looked up in TEXTS."""
+    written = "".join(p.read_text("utf-8") for p in (*SOURCES, *TEMPLATES))
+    made = {kind.replace("*", str(part)) for kind, parts in PARTS.items() for part in parts}
+    named = ("scope.", "category.", "parameter.", "error.", "why.")
+    unused = [key for key in TEXTS if f'"{key}"' not in written and key not in made and not key.startswith(named)]
+    assert unused == []
+
+
 def test_every_status_a_page_may_end_with_has_words() -> None:
     for status in re.findall(r"PageError\((\d+)", "".join(p.read_text("utf-8") for p in SOURCES)):
         assert status in ERRORS

@@ -17,7 +17,7 @@ from health_hub.rest.bundle.identify import Identities, Plan
 from health_hub.rest.bundle.names import Links, Names
 from health_hub.rest.bundle.pace import Pace
 from health_hub.rest.bundle.reads import Reads
-from health_hub.rest.hub import Hub
+from health_hub.rest.hub import Hub, not_granted
 from health_hub.rest.request import Request
 from health_hub.rest.respond import Response
 from health_hub.rest.write import patch_of
@@ -91,6 +91,7 @@ class Transaction:
         self._conditions.forget()
         self._pace = Pace()
         plan = await self._identities.plan(len(self._entries))
+        await self._vet_matches(plan)
         patched = await self._patch(plan)
         issues = self._links.issues + await self._link(plan, patched)
         issues_status = (412 if all(i.code == "multiple-matches" for i in issues) else 400) if issues else 0
@@ -103,6 +104,16 @@ class Transaction:
         await self._reads.before(plan.written.values(), plan.deleted)
         results = await self._commit(plan)
         return await self._answer(plan, results)
+
+    async def _vet_matches(self, plan: Plan) -> None:
+        """FhirError 403 for what a conditional create or patch matched and the sender may find, but not read."""
+        changed = {entry.index for entry, _ in plan.changes}
+        for entry in self._entries:
+            shown = (entry.kind == "create" and entry.index not in changed) or (entry.kind == "patch" and entry.id is None)
+            target = plan.targets[entry.index] if shown else None
+            if target is not None and await self._hub.only_found(self._request, *_split(target)):
+                refusal = not_granted(entry.type, "r")
+                raise FhirError(403, [Issue(i.code, i.diagnostics, (f"{entry.at}.request",)) for i in refusal.issues], refusal.headers)
 
     async def _patch(self, plan: Plan) -> list[tuple[Entry, Change]]:
         """Patches applied to the current versions, which the commit then expects."""
