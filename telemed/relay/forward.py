@@ -20,7 +20,6 @@ BUFFER: Final = 2048
 DATAGRAM: Final = 1800  # more than any path carries; the rest of BUFFER is room for headers and tags
 BATCH: Final = 256  # datagrams before other work of the event loop gets its turn
 VIDEO_RING, AUDIO_RING = 512, 128  # packets kept for resending; powers of two
-SENT_RING: Final = 2048  # transport-wide sequence numbers remembered for feedback
 MISSING_MAX: Final = 256  # sequence numbers asked for again at most; beyond, a keyframe is cheaper
 REORDERED: Final = 1000  # further apart is a new start of the stream (RFC 3550 A.1 has 3000 for both)
 BEDE: Final = 0xBEDE  # one-byte header extensions (RFC 8285 4.2)
@@ -42,8 +41,8 @@ class Endpoint:
     """One peer's transport as this step sees it."""
 
     __slots__ = (
-        "address", "arrivals", "bad", "counter", "counter_id", "heard", "level_id", "owner", "received_bytes", "received_packets", "rx",
-        "rx_keys", "sent_bytes", "sent_packets", "sent_size", "sent_time", "streams", "tcp", "tx", "tx_keys",
+        "address", "arrived", "bad", "counter", "counter_id", "heard", "level_id", "owner", "received_bytes", "received_packets", "rx",
+        "rx_keys", "sent", "sent_bytes", "sent_packets", "streams", "tcp", "tx", "tx_keys",
     )
 
     def __init__(self, owner: Any) -> None:
@@ -58,9 +57,9 @@ class Endpoint:
         self.counter = 0  # last transport-wide sequence number sent
         self.counter_id = 0  # extension id of it in what the peer sends, 0: not agreed
         self.level_id = 0
-        self.arrivals: list[tuple[int, float]] = []  # transport-wide (sequence, time) since the last feedback
-        self.sent_time: list[float] = []
-        self.sent_size: list[int] = []
+        # Told of each packet with a transport-wide sequence number: (arrival in us << 16 | sequence), and (sequence, time, size) sent.
+        self.arrived: Callable[[int], None] = lambda _: None
+        self.sent: Callable[[int, float, int], None] = lambda *_: None
         self.heard = 0.0
         self.received_packets = self.received_bytes = self.bad = 0
         self.sent_packets = self.sent_bytes = 0
@@ -69,11 +68,6 @@ class Endpoint:
         """The DTLS handshake is done: media may flow."""
         self.rx_keys, self.tx_keys = rx, tx
         self.rx, self.tx = rx.pointer, tx.pointer
-
-    def count(self) -> None:
-        """Transport-wide feedback was agreed for what we send: remember when each packet left."""
-        if not self.sent_time:
-            self.sent_time, self.sent_size = [0.0] * SENT_RING, [0] * SENT_RING
 
 
 class Stream:
@@ -235,7 +229,7 @@ class Forwarding:
                     element = data[at]
                     name = element >> 4
                     if name == counter_id and name:
-                        endpoint.arrivals.append(((data[at + 1] << 8) | data[at + 2], now))
+                        endpoint.arrived(int(now * 1e6) << 16 | data[at + 1] << 8 | data[at + 2])
                     elif name == level_id and name:
                         level = data[at + 1]
                     at += 1 if element == 0 else 2 + (element & 15)
@@ -349,9 +343,7 @@ class Forwarding:
                     _WITH_COUNTER(out, 0, 0x90, kind, number, stamp, forwarder.ssrc, BEDE, 1, forwarder.counter_byte, counter)
                     at = 20
                 end = at + len(payload)
-                counter &= SENT_RING - 1
-                to.sent_time[counter] = now
-                to.sent_size[counter] = end
+                to.sent(counter, now, end)
             else:
                 if forwarder.level_byte and level != 255:
                     _WITH_LEVEL(out, 0, 0x90, kind, number, stamp, forwarder.ssrc, BEDE, 1, forwarder.level_byte, level)
@@ -536,8 +528,7 @@ class Forwarding:
         if forwarder.patch is not None:
             forwarder.patch(view[at:end], True)
         if counter >= 0:
-            to.sent_time[counter & (SENT_RING - 1)] = now
-            to.sent_size[counter & (SENT_RING - 1)] = end
+            to.sent(counter, now, end)
         self._length[0] = end
         if lib.srtp_protect(to.tx, self._out_pointer, self._length):
             return 0

@@ -1,22 +1,118 @@
-"""One subscriber's link: what it carries, by feedback, and which layers go over it."""
+"""One subscriber's link: what it carries, by its feedback, and which layers go over it."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from telemed.ports import Source
+from telemed.relay.allocate import Allocator, Wanted
+from telemed.relay.estimator import Estimator
+from telemed.relay.probe import Probe
 
 if TYPE_CHECKING:
     from telemed.relay.peer import Peer
+    from telemed.relay.track import Slot
     from telemed.wire import rtcp
+
+CHOOSE_SECONDS: Final = 0.2
 
 
 class Link:
-    """To be filled by the estimator."""
+    """The estimate of one link and the choice of layers that follows from it."""
 
-    def __init__(self, peer: "Peer") -> None:
+    def __init__(self, peer: "Peer", now: float) -> None:
         self._peer = peer
-        self.estimate = 0.0
+        self._estimator = Estimator(now)
+        self._allocator = Allocator()
+        self._choose_at = now
+        self._sent = (now, 0, 0)  # time, bytes, packets
+        self.probe: Probe | None = None
+        self._probed = 0
         self.packet_rate = 200.0
+        self.byte_rate = 0.0
         self.dirty = False
+        self.sent = self._estimator.history.sent  # for every packet that carries a transport-wide sequence number
 
-    def feedback(self, packet: "rtcp.TransportFeedback", now: float) -> None: ...
-    def remb(self, bitrate: int, now: float) -> None: ...
-    def loss(self, fraction: float, round_trip: float, now: float) -> None: ...
-    def tick(self, now: float) -> None: ...
+    @property
+    def estimate(self) -> int:
+        """bit/s that the link is taken to carry."""
+        return self._estimator.bitrate
+
+    def feedback(self, packet: "rtcp.TransportFeedback", now: float) -> None:
+        """Transport-wide feedback came."""
+        self._estimator.on_feedback(now, packet.arrivals)
+
+    def remb(self, bitrate: int, now: float) -> None:
+        """The receiver's own estimate came."""
+        self._estimator.on_remb(now, bitrate)
+
+    def loss(self, fraction: float, round_trip: float | None, now: float) -> None:
+        """A receiver report came."""
+        self._estimator.on_report(now, fraction, round_trip, self.byte_rate * 8)
+
+    def tick(self, now: float) -> None:
+        """Ten times a second."""
+        endpoint = self._peer.endpoint
+        if not self._peer.slots:
+            return
+        then, octets, packets = self._sent
+        if now - then >= 0.5:
+            self.packet_rate = (endpoint.sent_packets - packets) / (now - then)
+            self.byte_rate = (endpoint.sent_bytes - octets) / (now - then)
+            self._sent = (now, endpoint.sent_bytes, endpoint.sent_packets)
+        if now >= self._choose_at or self.dirty:
+            self._choose_at, self.dirty = now + CHOOSE_SECONDS, False
+            self._choose(now)
+        if self.probe is None:
+            self.probe = self._estimator.poll(now)
+            if self.probe is not None:
+                self._probed = endpoint.sent_bytes
+                self._peer.relay.probing.add(self)
+
+    def probe_tick(self, now: float) -> bool:
+        """Send what a running probe is due; False when it is over."""
+        probe, endpoint = self.probe, self._peer.endpoint
+        if probe is None or now > probe.end or endpoint.tx is None:
+            self.probe = None
+            return False
+        probe.spent(endpoint.sent_bytes - self._probed)
+        self._probed = endpoint.sent_bytes
+        slot = next((s for s in self._peer.slots.values() if s.kind == "video" and s.forwarder.rtx_ssrc and s.forwarder.packets), None)
+        if slot is None:
+            return True
+        due = probe.due(now)
+        for _ in range(40):
+            if due <= 0:
+                break
+            size = self._peer.relay.forwarding.pad(slot.forwarder, now)
+            if not size:
+                break
+            due -= size
+        probe.spent(endpoint.sent_bytes - self._probed)
+        self._probed = endpoint.sent_bytes
+        return True
+
+    def _choose(self, now: float) -> None:
+        slots: list[Slot] = []
+        wanted: list[Wanted] = []
+        for slot in self._peer.slots.values():
+            track = slot.track
+            if track is None or track.muted:
+                continue
+            active = track.active(now)
+            layers = [(rid, -1, int(track.rates.get(rid, (0.0, 0, 0.0))[2]) if rid in active else 0) for rid in (track.rids or ("",))]
+            screen = track.published.source is Source.SCREEN
+            slots.append(slot)
+            wanted.append(
+                Wanted(track.id, track.kind, layers, slot.priority + (1 if screen else 0), screen, slot.asked_pause, slot.wanted_layer)
+            )
+        if not slots:
+            return
+        for slot, choice in zip(slots, self._allocator.choose(now, self._estimator.bitrate, wanted), strict=True):
+            if slot.kind == "audio":
+                continue
+            # Without a measured rate nothing is known yet: what runs goes on.
+            starved = choice.paused and choice.reason == "bandwidth"
+            layer = slot.layer if choice.paused else choice.rid
+            if starved != slot.starved or layer != slot.layer:
+                slot.starved, slot.layer = starved, layer
+                slot.update()
+        self._estimator.want(self._allocator.following, self._allocator.everything)

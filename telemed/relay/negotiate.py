@@ -16,7 +16,8 @@ AUDIO_LEVEL: Final = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 MID: Final = "urn:ietf:params:rtp-hdrext:sdes:mid"
 RID: Final = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
 REPAIRED_RID: Final = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"
-# Others are left out on purpose: without video-orientation a phone turns its picture itself, without abs-send-time a packet is 4 bytes smaller.
+# Others are left out on purpose: without video-orientation a phone turns its picture itself, without abs-send-time a packet is
+# 4 bytes smaller.
 FROM_PUBLISHER: Final = {"audio": (MID, TRANSPORT_WIDE, AUDIO_LEVEL), "video": (MID, RID, REPAIRED_RID, TRANSPORT_WIDE)}
 TO_SUBSCRIBER: Final = {"audio": (TRANSPORT_WIDE, AUDIO_LEVEL), "video": (TRANSPORT_WIDE,)}
 FEEDBACK: Final = {"audio": ("nack", "transport-cc"), "video": ("nack", "nack pli", "ccm fir", "goog-remb", "transport-cc")}
@@ -29,7 +30,7 @@ class Line:
     """One m-line as it was agreed. `use` is the relay's: receive = the client publishes, send = it subscribes."""
 
     mid: str
-    use: Literal["receive", "send", "data", "none"]
+    use: Literal["receive", "send", "none"]
     kind: Kind = "audio"
     formats: list[Format] = field(default_factory=list)
     rtx: dict[int, int] = field(default_factory=dict)  # RTX payload type -> its apt
@@ -49,8 +50,6 @@ class Plan:
     fingerprints: list[tuple[str, str]]
     server: bool  # whether the relay is the DTLS server
     lines: list[Line]
-    sctp_port: int = 0
-    max_message: int = 65536
 
 
 def read(offer: str, publish: Mapping[str, Published], kinds: frozenset[str]) -> Plan:
@@ -84,18 +83,10 @@ def read(offer: str, publish: Mapping[str, Published], kinds: frozenset[str]) ->
         if bundle is not None and media.mid not in bundle:
             plan.lines.append(Line(media.mid, "none", offered=media))
         elif media.kind == "application":
-            plan.lines.append(_data(media, plan))
+            plan.lines.append(Line(media.mid, "none", offered=media))  # data channels are not relayed yet
         else:
             plan.lines.append(_media(media, publish, kinds))
     return plan
-
-
-def _data(media: sdp.Media, plan: Plan) -> Line:
-    if media.protocol not in ("UDP/DTLS/SCTP", "TCP/DTLS/SCTP") or not media.sctp_port or not media.port or plan.sctp_port:
-        return Line(media.mid, "none", offered=media)
-    plan.sctp_port = media.sctp_port
-    plan.max_message = media.max_message_size or 65536
-    return Line(media.mid, "data", offered=media)
 
 
 def _media(media: sdp.Media, publish: Mapping[str, Published], kinds: frozenset[str]) -> Line:
@@ -116,7 +107,7 @@ def _media(media: sdp.Media, publish: Mapping[str, Published], kinds: frozenset[
     else:
         return line
     if line.use == "receive" and media.mid not in publish:
-        return Line(media.mid, "none", kind, offered=media)
+        return Line(media.mid, "none", line.kind, offered=media)
     if line.use == "receive" and kind not in kinds:
         raise MediaError("not-allowed", f"m-line {media.mid}: {kind} may not be published")
     _codecs(media, line)
@@ -190,25 +181,22 @@ def answer(plan: Plan, local: Local, sending: Mapping[str, Sending]) -> str:
         offered = line.offered
         assert offered is not None
         if line.use == "none":
-            out += [f"m={offered.kind} 0 {offered.protocol} {' '.join(offered.formats[:1]) or '0'}", "c=IN IP4 0.0.0.0", f"a=mid:{line.mid}"]
+            out += [f"m={offered.kind} 0 {offered.protocol} {' '.join(offered.formats[:1]) or '0'}", "c=IN IP4 0.0.0.0"]
+            out.append(f"a=mid:{line.mid}")
             if offered.kind in ("audio", "video"):
                 out.append("a=inactive")
             continue
         numbers = [f.payload_type for f in line.formats] + list(line.rtx)
-        formats = "webrtc-datachannel" if line.use == "data" else " ".join(map(str, numbers))
+        formats = " ".join(map(str, numbers))
         out += [f"m={offered.kind} 9 {offered.protocol} {formats}", "c=IN IP4 0.0.0.0"]
-        if line.use != "data":
-            out.append("a=rtcp:9 IN IP4 0.0.0.0")
+        out.append("a=rtcp:9 IN IP4 0.0.0.0")
         out += [f"a=ice-ufrag:{local.ufrag}", f"a=ice-pwd:{local.password}", f"a=fingerprint:{local.fingerprint}"]
         out += [f"a=setup:{'passive' if plan.server else 'active'}", f"a=mid:{line.mid}"]
         if first:
             out += [f"a={candidate}" for candidate in local.candidates]
             out.append("a=end-of-candidates")
             first = False
-        if line.use == "data":
-            out += ["a=sctp-port:5000", "a=max-message-size:262144"]
-        else:
-            out += _media_lines(line, sending.get(line.mid))
+        out += _media_lines(line, sending.get(line.mid))
     return "\r\n".join(out) + "\r\n"
 
 

@@ -6,17 +6,16 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from telemed.ports import Listener, MediaError, PeerState, Published
-from telemed.relay.negotiate import AUDIO_LEVEL, MID, REPAIRED_RID, RID, TRANSPORT_WIDE, Line, Local, Plan, Sending, answer, read
 from telemed.relay.dtls import Dtls, DtlsError
 from telemed.relay.forward import Address, Endpoint, Forwarder, Stream
 from telemed.relay.identify import Identify
+from telemed.relay.negotiate import AUDIO_LEVEL, MID, REPAIRED_RID, RID, TRANSPORT_WIDE, Line, Local, Plan, Sending, answer, read
 from telemed.relay.reports import Reports
 from telemed.relay.track import Slot, Track
 from telemed.wire import rtcp, stun
 
 if TYPE_CHECKING:
     from telemed.relay.relay import Relay
-    from telemed.relay.sctp import DataChannels
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +40,6 @@ class Peer:
         self.addresses: list[Address] = []
         self.dtls: Dtls | None = None
         self.fingerprints: list[tuple[str, str]] = []
-        self.channels: DataChannels | None = None
         self.tracks: dict[str, Track] = {}  # by mid
         self.slots: dict[str, Slot] = {}  # by mid
         self.by_ssrc: dict[int, Slot] = {}
@@ -85,7 +83,6 @@ class Peer:
             self.relay.connecting.add(self)
             self._server = plan.server
             self._set_state(PeerState.CONNECTING)
-        self._data(plan)
         sending = {
             mid: Sending(
                 slot.forwarder.ssrc, slot.forwarder.rtx_ssrc, self.cname, slot.track.peer.participant if slot.track else "-",
@@ -130,9 +127,7 @@ class Peer:
                 self.reports.allocate_soon()
 
     def send_data(self, label: str, sender: str, message: bytes | str) -> None:
-        """By data channel to this peer; nothing when it has none."""
-        if self.channels is not None:
-            self.channels.send(label, sender, message)
+        """Nothing: data channels are refused in the answer (docs/telemed.md, what is missing)."""
 
     def close(self) -> None:
         """Leave: subscribers lose the tracks, the transport ends."""
@@ -142,9 +137,6 @@ class Peer:
             self._unpublish(mid)
         for mid in list(self.slots):
             self._unsubscribe(mid)
-        if self.channels is not None:
-            self.channels.close()
-            self.channels = None
         if self.dtls is not None:
             self.dtls.close()
         self.relay.forget(self)
@@ -205,8 +197,6 @@ class Peer:
         level = line.extensions.get(AUDIO_LEVEL, 0)
         forwarder.counter_byte = counter << 4 | 1 if counter else 0
         forwarder.level_byte = level << 4 if level else 0
-        if counter:
-            self.endpoint.count()
         if slot.track is not None:
             slot.map_formats()
 
@@ -232,12 +222,6 @@ class Peer:
         self.endpoint.level_id = ids.get(AUDIO_LEVEL, 0)
         self.identify.ids = (ids.get(MID, 0), ids.get(RID, 0), ids.get(REPAIRED_RID, 0))
 
-    def _data(self, plan: Plan) -> None:
-        if plan.sctp_port and self.channels is None:
-            from telemed.relay.sctp import DataChannels
-
-            self.channels = DataChannels(self._send_data, plan.server, plan.sctp_port, plan.max_message, self._on_message)
-
     # Datagrams.
 
     def on_stun(self, request: stun.Message, fragment: str, address: Address) -> None:
@@ -253,9 +237,8 @@ class Peer:
         self._know(address)
         self.relay.forwarding.send_to(address, stun.success(request, host, port, password))
         fresh = self.endpoint.address is None and self.endpoint.tcp is None
-        if stun.USE_CANDIDATE in request.attributes or fresh:
-            if fragment == self.fragments[-1] or fresh:
-                self._use(address)
+        if fresh or (stun.USE_CANDIDATE in request.attributes and fragment == self.fragments[-1]):
+            self._use(address)
         if self.state is PeerState.INTERRUPTED:
             self._set_state(PeerState.CONNECTED if self.endpoint.rx is not None else PeerState.CONNECTING)
 
@@ -301,8 +284,6 @@ class Peer:
                 self._secured()
             elif received is None:
                 self.close()
-            elif received and self.channels is not None:
-                self.channels.receive(received)
 
         self._handshake(take)
 
@@ -314,23 +295,16 @@ class Peer:
             self.close()
 
     def _secured(self) -> None:
-        assert self.dtls is not None and self.dtls.rx is not None and self.dtls.tx is not None
+        assert self.dtls is not None
+        assert self.dtls.rx is not None
+        assert self.dtls.tx is not None
         self.endpoint.secure(self.dtls.rx, self.dtls.tx)
         self._set_state(PeerState.CONNECTED)
-        if self.channels is not None:
-            self.channels.start()
         for slot in self.slots.values():
             slot.update()
 
     def _send_dtls(self, datagram: bytes) -> None:
         self.relay.forwarding.send(self.endpoint, datagram)
-
-    def _send_data(self, data: bytes) -> None:
-        if self.dtls is not None:
-            self.dtls.send(data)
-
-    def _on_message(self, label: str, message: bytes | str) -> None:
-        self.notify(self.listener.on_data, label, message)
 
     # Media.
 

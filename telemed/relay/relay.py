@@ -12,6 +12,7 @@ from typing import Any, Final
 from telemed.ports import Listener, MediaError, RoomListener, TrackInfo
 from telemed.relay.dtls import Certificate
 from telemed.relay.forward import Address, Endpoint, Forwarder, Forwarding, Stream
+from telemed.relay.link import Link
 from telemed.relay.peer import Peer
 from telemed.relay.tcp import TcpCandidates, TcpConnection
 from telemed.relay.track import Track
@@ -44,7 +45,8 @@ class Relay:
     """`ports.MediaRelay` and the owner of the forwarding step."""
 
     def __init__(
-        self, host: str = "127.0.0.1", port: int = 0, announce: tuple[tuple[str, int], ...] = (), tcp: bool = True, max_peers: int = MAX_PEERS
+        self, host: str = "127.0.0.1", port: int = 0, announce: tuple[tuple[str, int], ...] = (), tcp: bool = True,
+        max_peers: int = MAX_PEERS,
     ) -> None:
         self._host, self._port, self._announce, self._want_tcp, self._max = host, port, announce, tcp, max_peers
         self.certificate = Certificate()
@@ -53,6 +55,7 @@ class Relay:
         self.peers: set[Peer] = set()
         self.connecting: set[Peer] = set()
         self.gaps: set[Stream] = set()
+        self.probing: set[Link] = set()
         self.candidates: tuple[str, ...] = ()
         self.address: tuple[str, int] = ("", 0)
         self._buckets: list[set[Peer]] = [set() for _ in range(BUCKETS)]
@@ -92,7 +95,7 @@ class Relay:
         self._timer = self._loop.call_at(self._due, self._tick)
 
     def _candidate_lines(self, host: str, port: int) -> list[str]:
-        places = self._announce or tuple((h, port) for h in (own_addresses() if host in ("0.0.0.0", "::") else [host]))
+        places = self._announce or tuple((h, port) for h in (own_addresses() if host in ("0.0.0.0", "::") else [host]))  # noqa: S104
         lines = []
         for n, (name, number) in enumerate(places):
             # RFC 8445 5.1.2.1: host candidates; UDP before TCP.
@@ -251,6 +254,9 @@ class Relay:
                 for stream in gaps:
                     if stream.endpoint.owner.reports.ask_again(stream, now):
                         self.gaps.add(stream)
+            for link in list(self.probing):
+                if not link.probe_tick(now):
+                    self.probing.discard(link)
             for peer in list(self.connecting):
                 if not peer.handshake_tick():
                     self.connecting.discard(peer)

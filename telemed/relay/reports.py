@@ -9,7 +9,7 @@ from telemed.relay.forward import Stream
 from telemed.relay.link import Link
 from telemed.relay.mos import mos
 from telemed.relay.track import Slot, Track
-from telemed.relay.twcc import Feedback
+from telemed.relay.twcc import FeedbackBuilder
 from telemed.wire import rtcp
 from telemed.wire.errors import WireError
 
@@ -48,8 +48,10 @@ class Reports:
     def __init__(self, peer: "Peer") -> None:
         self._peer = peer
         self.ssrc = secrets.randbits(32) | 1
-        self.link = Link(peer)
-        self._feedback = Feedback(self.ssrc)
+        self.link = Link(peer, peer.created)
+        self._feedback = FeedbackBuilder()
+        peer.endpoint.arrived = self._feedback.note
+        peer.endpoint.sent = self.link.sent
         self._tries: dict[int, dict[int, tuple[int, float]]] = {}  # ssrc -> sequence -> (tries, last)
         self._before: dict[int, tuple[int, int]] = {}  # ssrc -> (expected, received) at the last report
         self._report_at = self._peer.created + secrets.randbelow(1000) / 1000
@@ -73,26 +75,25 @@ class Reports:
             return
         peer = self._peer
         for packet in packets:
-            kind = type(packet)
-            if kind is rtcp.TransportFeedback:
+            if isinstance(packet, rtcp.TransportFeedback):
                 self.link.feedback(packet, now)
-            elif kind is rtcp.Nack:
+            elif isinstance(packet, rtcp.Nack):
                 slot = peer.by_ssrc.get(packet.media)
                 if slot is not None:
                     self._resend(slot, packet.sequences, now)
-            elif kind is rtcp.Pli:
+            elif isinstance(packet, rtcp.Pli):
                 self._keyframe(packet.media)
-            elif kind is rtcp.Fir:
+            elif isinstance(packet, rtcp.Fir):
                 for ssrc, _ in packet.entries[:8]:
                     self._keyframe(ssrc)
-            elif kind is rtcp.ReceiverReport:
+            elif isinstance(packet, rtcp.ReceiverReport):
                 self._blocks(packet.blocks, now)
-            elif kind is rtcp.SenderReport:
+            elif isinstance(packet, rtcp.SenderReport):
                 stream = peer.endpoint.streams.get(packet.ssrc)
                 if stream is not None:
                     stream.report = Sent(packet.ntp, packet.rtp, now)
                 self._blocks(packet.blocks, now)
-            elif kind is rtcp.Remb:
+            elif isinstance(packet, rtcp.Remb):
                 self.link.remb(packet.bitrate, now)
 
     def _keyframe(self, ssrc: int) -> None:
@@ -142,17 +143,18 @@ class Reports:
         """Ten times a second."""
         endpoint = self._peer.endpoint
         out: list[bytes] = []
-        if endpoint.arrivals:
-            arrivals, endpoint.arrivals = endpoint.arrivals, []
-            out += self._feedback.build(arrivals, next(iter(endpoint.streams), 0))
+        feedback = self._feedback.take(self.ssrc, next(iter(endpoint.streams), 0)) if len(self._feedback) else []
         if now >= self._report_at:
             self._report_at = max(self._report_at + REPORT_SECONDS, now)
             out[:0] = [self.sender_reports(now), self.receiver_report_bytes()]
             for track in self._peer.tracks.values():
                 track.measure(now)
-        packet = b"".join(out)
+        # Feedback is padded, which only the last packet of a compound may be (RFC 3550 6.4.1).
+        packet = b"".join(out + feedback[:1])
         if packet:
             self._peer.relay.forwarding.send_rtcp(endpoint, packet)
+        for more in feedback[1:]:
+            self._peer.relay.forwarding.send_rtcp(endpoint, more)
         self.link.tick(now)
         if now >= self._quality_at:
             self._peer.notify(self._peer.listener.on_quality, self.quality(now - self._quality_at + QUALITY_SECONDS))
@@ -198,7 +200,7 @@ class Reports:
     def receiver_report_bytes(self) -> bytes:
         """What came of each stream of this publisher since the last report (RFC 3550 6.4.2)."""
         now = self._peer.relay.now()
-        blocks = []
+        blocks: list[rtcp.ReportBlock] = []
         for stream in self._peer.endpoint.streams.values():
             if stream.rtx_of is not None or not stream.packets or len(blocks) == 31:
                 continue
@@ -235,7 +237,8 @@ class Reports:
             slot.reports[(ntp >> 16) & 0xFFFFFFFF] = now
             if len(slot.reports) > 8:
                 del slot.reports[next(iter(slot.reports))]
-            out.append(rtcp.SenderReport(forwarder.ssrc, ntp, stamp, forwarder.packets & 0xFFFFFFFF, forwarder.octets & 0xFFFFFFFF, []).build())
+            counts = forwarder.packets & 0xFFFFFFFF, forwarder.octets & 0xFFFFFFFF
+            out.append(rtcp.SenderReport(forwarder.ssrc, ntp, stamp, *counts).build())
             out.append(rtcp.Sdes([(forwarder.ssrc, self._peer.cname)]).build())
             if len(out) >= 30:
                 break
@@ -268,7 +271,7 @@ class Reports:
             int(max(0, endpoint.received_bytes - octets[0]) * 8 / seconds), int(max(0, endpoint.sent_bytes - octets[1]) * 8 / seconds),
         )
         if carrying or streams:
-            quality.mos = mos(max(sound, received_lost), jitter, trip)
+            quality.mos = mos(max(sound, received_lost), jitter / 1000, self.measured_round_trip)
         for slot in carrying:
             assert slot.track is not None
             quality.tracks[slot.track.id] = {

@@ -172,7 +172,8 @@ def _blocks(count: int, body: bytes, at: int) -> list[ReportBlock]:
     for n in range(count):
         ssrc, lost, highest, jitter, lsr, dlsr = _BLOCK.unpack_from(body, at + 24 * n)
         cumulative = lost & 0xFFFFFF
-        out.append(ReportBlock(ssrc, lost >> 24, cumulative - (1 << 24) if cumulative & 0x800000 else cumulative, highest, jitter, lsr, dlsr))
+        cumulative -= (cumulative & 0x800000) << 1
+        out.append(ReportBlock(ssrc, lost >> 24, cumulative, highest, jitter, lsr, dlsr))
     return out
 
 
