@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from telemed import page
 from telemed.metrics import Metrics
 from telemed.ports import MediaRelay
 from telemed.rooms.recording import Hook
@@ -133,6 +134,9 @@ def create(
     for way in ("whip", "whep"):
         routes.append(Route(f"/telemed/{way}/{{room}}", http.endpoint, methods=METHODS))
         routes.append(Route(f"/telemed/{way}/{{room}}/{{session}}", http.resource, methods=METHODS))
+    if settings.open:
+        # For trying without a hub, which else serves the page: /telemed/room#room=NAME&name=...&role=...
+        routes += page.routes("/telemed")
     app = Starlette(routes=routes, middleware=[Middleware(_Transport)], lifespan=lifespan)
     app.state.rooms, app.state.tokens, app.state.server, app.state.http, app.state.metrics = rooms, tokens, server, http, metrics
     return app
