@@ -2,7 +2,7 @@
 
 A packet is decrypted in place in one buffer, kept once for resending, and for each subscriber given a new header and encrypted in
 a second buffer: no task, queue, callback or object for each of them. Everything that is not media (STUN, DTLS, RTCP, streams seen
-for the first time) goes to the `Owner`, which works a few times a second. `telemed/relay/compiled.py` is the same step in C.
+for the first time) goes to the `Owner`, which works a few times a second.
 """
 
 import socket

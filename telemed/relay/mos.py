@@ -6,7 +6,7 @@ KNEE = 177.3  # ms from which delay disturbs a conversation
 ROBUST, ROBUST_FEC = (
     17.0,
     28.0,
-)  # Bpl: how well Opus hides losses without and with in-band FEC (fitted to be between G.729 and G.711 with PLC, and above)
+)  # Bpl: how well Opus hides losses without and with in-band FEC (chosen to be between G.729 and G.711 with PLC, and above)
 
 
 def rating(loss: float, jitter: float, round_trip: float, fec: bool = True) -> float:
