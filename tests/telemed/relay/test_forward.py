@@ -1,0 +1,178 @@
+"""The forwarding step over real sockets and SRTP: numbers stay continuous over wraps, switches, losses, padding; NACKs are answered."""
+
+import socket
+import struct
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from pylibsrtp import Policy, Session
+
+from telemed.relay import srtp
+from telemed.relay.forward import Endpoint, Forwarder, Forwarding, Stream
+from telemed.wire import rtp
+
+PROFILE = srtp.PROFILES[0]
+KEY, FRAME = b"\x10\x00", b"\x10\x01"  # VP8: a keyframe's first payload bytes, and another picture's
+
+
+def session(material: bytes, inbound: bool) -> Session:
+    policy = Policy(key=material, ssrc_type=Policy.SSRC_ANY_INBOUND if inbound else Policy.SSRC_ANY_OUTBOUND, srtp_profile=PROFILE.libsrtp)
+    policy.allow_repeat_tx = True
+    policy.window_size = 1024
+    return Session(policy)
+
+
+class Bench:
+    """A publisher with two layers (SSRC 1 and 2), a subscriber, and the step between them."""
+
+    def __init__(self) -> None:
+        self.relay, self.publisher, self.subscriber = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3))
+        for s in (self.relay, self.publisher, self.subscriber):
+            s.bind(("127.0.0.1", 0))
+            s.setblocking(False)
+        self.step = Forwarding(self.relay, self)  # type: ignore[arg-type]
+        theirs, ours = bytes(range(28)), bytes(range(50, 78))
+        self.send_session, self.ours = session(theirs, False), ours
+        self.anew()
+        keys = srtp.Keys(PROFILE, theirs, True), srtp.Keys(PROFILE, ours, False)
+        self.source, self.sink = Endpoint(None), Endpoint(None)
+        self.source.secure(*keys)
+        self.sink.secure(*keys)
+        self.sink.address = self.subscriber.getsockname()
+        self.step.endpoints[self.publisher.getsockname()] = self.source
+        self.streams = [Stream(self.source, ssrc, 90000, True, self) for ssrc in (1, 2)]
+        for stream in self.streams:
+            stream.keyframe = lambda payload: not payload[1] & 1
+            self.source.streams[stream.ssrc] = stream
+        types = bytearray(256)
+        types[96], types[96 | 128] = 100, 100 | 128
+        self.forwarder = Forwarder(self.sink, 777, bytes(types), None)
+        self.gaps: list[Stream] = []
+        self.switches = 0
+
+    def anew(self) -> None:
+        """The subscriber forgets what it got, so that the same packet is no replay to it."""
+        self.receive_session = session(self.ours, True)
+
+    def original(self, second: int) -> int | None:
+        return 96
+
+    def on_gap(self, stream: Stream) -> None:
+        self.gaps.append(stream)
+
+    def on_switched(self, *_: Any) -> None:
+        self.switches += 1
+
+    def on_unknown(self, *_: Any) -> None:
+        return None
+
+    def publish(self, ssrc: int, sequence: int, payload: bytes = FRAME, padding: int = 0) -> None:
+        first = 0xA0 if padding else 0x80
+        packet = struct.pack("!BBHII", first, 96, sequence & 0xFFFF, 3000 * sequence & 0xFFFFFFFF, ssrc) + payload
+        packet += bytes(max(0, padding - 1)) + bytes([padding] if padding else b"")
+        self.publisher.sendto(self.send_session.protect(packet), self.relay.getsockname())
+        self.step.pump()
+
+    def received(self) -> list[tuple[int, bytes]]:
+        found = []
+        while True:
+            try:
+                data = self.receive_session.unprotect(self.subscriber.recv(2048))
+            except BlockingIOError:
+                return found
+            header = rtp.parse(data)
+            assert header.payload_type in (100, 101)
+            found.append((header.sequence, data[header.payload_offset:]))
+
+    def close(self) -> None:
+        for s in (self.relay, self.publisher, self.subscriber):
+            s.close()
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench()
+    yield made
+    made.close()
+
+
+def steps(found: list[tuple[int, bytes]]) -> set[int]:
+    return {(b - a) & 0xFFFF for (a, _), (b, _) in pairwise(found)}
+
+
+def test_nothing_goes_before_a_keyframe_and_numbers_wrap(bench: Bench) -> None:
+    bench.step.attach(bench.forwarder, bench.streams[0])
+    bench.publish(1, 65530)
+    assert bench.received() == []
+    for n in range(20):
+        bench.publish(1, 65531 + n, KEY if n == 0 else FRAME)
+    found = bench.received()
+    assert len(found) == 20
+    assert steps(found) == {1}
+    assert bench.streams[0].cycles == 1
+
+
+def test_a_switch_of_layers_does_not_show_and_what_was_before_is_resent(bench: Bench) -> None:
+    bench.step.attach(bench.forwarder, bench.streams[0])
+    for n in range(10):
+        bench.publish(1, 100 + n, KEY if n == 0 else FRAME)
+    bench.step.attach(bench.forwarder, bench.streams[1])
+    for n in range(10):
+        bench.publish(1, 110 + n)
+        bench.publish(2, 40000 + n, KEY + b"two" if n == 4 else FRAME + b"two")
+    found = bench.received()
+    assert steps(found) == {1}
+    assert [p[2:] for _, p in found].count(b"two") == 6
+    assert bench.switches == 2
+    bench.anew()
+    for number, payload in (found[3], found[-2]):
+        assert bench.step.resend(bench.forwarder, number, 1.0)
+        assert bench.received() == [(number, payload)]
+    assert not bench.step.resend(bench.forwarder, (found[0][0] - 5) & 0xFFFF, 1.0)
+
+
+def test_resending_by_rtx_carries_the_number(bench: Bench) -> None:
+    types = bytearray(256)
+    types[100], types[100 | 128] = 101, 101 | 128
+    bench.forwarder.rtx_payload_types, bench.forwarder.rtx_ssrc = bytes(types), 888
+    bench.step.attach(bench.forwarder, bench.streams[0])
+    bench.publish(1, 7, KEY + b"x")
+    ((number, payload),) = bench.received()
+    assert bench.step.resend(bench.forwarder, number, 1.0)
+    ((_, again),) = bench.received()
+    assert again == number.to_bytes(2) + payload
+
+
+def test_a_lost_packet_is_missed_and_goes_on_when_it_comes_late(bench: Bench) -> None:
+    bench.step.attach(bench.forwarder, bench.streams[0])
+    for n in (1, 2, 4, 5):
+        bench.publish(1, n, KEY if n == 1 else FRAME)
+    assert list(bench.streams[0].missing) == [3]
+    assert bench.gaps == [bench.streams[0]]
+    bench.publish(1, 3, FRAME + b"late")
+    found = bench.received()
+    assert sorted(s for s, _ in found) == [found[0][0] + n for n in range(5)]
+    assert found[-1] == (found[0][0] + 2, FRAME + b"late")
+    assert not bench.streams[0].missing
+
+
+def test_padding_alone_leaves_no_gap(bench: Bench) -> None:
+    bench.step.attach(bench.forwarder, bench.streams[0])
+    for n in range(1, 9):
+        bench.publish(1, n, b"" if n in (4, 5) else KEY if n == 1 else FRAME, 10 if n in (4, 5) else 0)
+    found = bench.received()
+    assert len(found) == 6
+    assert steps(found) == {1}
+
+
+def test_strangers_and_forged_packets_are_counted_and_dropped(bench: Bench) -> None:
+    stranger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    stranger.sendto(b"\x80" + bytes(40), bench.relay.getsockname())
+    stranger.close()
+    bench.publisher.sendto(b"\x80\x60" + bytes(40), bench.relay.getsockname())
+    bench.step.pump()
+    assert bench.step.strangers == 1
+    assert bench.source.bad == 1
+    assert bench.received() == []
