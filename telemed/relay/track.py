@@ -65,7 +65,8 @@ class Track:
     def info(self) -> TrackInfo:
         """What others may know of it."""
         return TrackInfo(
-            self.id, self.peer.participant, self.kind, self.published.source, self.published.name, self.codec, self.rids, self.muted
+            self.id, self.peer.participant, self.kind, self.published.source, self.published.name, self.codec, self.rids, self.muted,
+            mid=self.mid,
         )
 
     def original(self, second: int) -> int | None:
