@@ -142,7 +142,7 @@ def compound(*packets: Packet) -> bytes:
 def parse(data: bytes) -> list[Packet]:
     """Raises WireError."""
     out: list[Packet] = []
-    at = 0
+    at = statuses = 0
     for _ in range(MAX_PACKETS):
         if at == len(data):
             return out
@@ -158,6 +158,11 @@ def parse(data: bytes) -> list[Packet]:
                 raise WireError("RTCP: padding")
             body = body[: -body[-1]]
         at += size
+        if kind == RTPFB and count == 15 and len(body) >= 12:
+            # Of the whole datagram: run lengths make a few bytes into thousands of records.
+            statuses += body[10] << 8 | body[11]
+            if statuses > MAX_STATUSES:
+                raise WireError("RTCP: too many statuses")
         try:
             found = _one(kind, count, body)
         except (struct.error, IndexError):
