@@ -15,10 +15,9 @@ from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from joserfc.jwk import ECKey, Key, RSAKey, import_key
 
+from health_hub.auth.sealed import derive
 from health_hub.settings import SettingError
 from health_hub.store.records import Conflict, Put, Records
 
@@ -48,7 +47,7 @@ class Keys:
 
     def __init__(self, records: Records, secret: bytes, keep: int) -> None:
         self._records, self._keep = records, keep
-        self._cipher = AESGCM(HKDF(SHA256(), 32, salt=None, info=b"health-hub signing keys").derive(secret))
+        self._cipher = AESGCM(derive(secret, "signing keys"))
         self._ring: dict[str, SigningKey] = {}
         self.version = 0  # of the ring; whoever caches what a key verified starts again when it changes
         self._looked = 0.0

@@ -6,8 +6,7 @@ import hashlib
 import hmac
 import time
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from health_hub.auth.sealed import derive
 
 SECONDS = 300  # that one is good for
 _TIME, _SEAL = 8, 16  # bytes
@@ -17,7 +16,7 @@ class Nonces:
     """The time one was made and an HMAC of it; nothing is kept. key: the secret that all workers share."""
 
     def __init__(self, key: bytes) -> None:
-        self._key = HKDF(SHA256(), 32, salt=None, info=b"health-hub dpop nonce").derive(key)
+        self._key = derive(key, "dpop nonce")
 
     def new(self) -> str:
         made = int(time.time()).to_bytes(_TIME)

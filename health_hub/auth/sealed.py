@@ -11,11 +11,16 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 NONCE = 12  # bytes
 
 
+def derive(secret: bytes, what: str) -> bytes:
+    """32 bytes for one purpose, from the secret that all workers share (HKDF, RFC 5869): no purpose's key tells another's."""
+    return HKDF(SHA256(), 32, salt=None, info=f"health-hub {what}".encode()).derive(secret)
+
+
 class Sealed:
     """AES-256-GCM. what: names the kind of secret, so that one kind's cannot be put in another's place."""
 
     def __init__(self, key: bytes, what: str) -> None:
-        self._cipher = AESGCM(HKDF(SHA256(), 32, salt=None, info=f"health-hub {what}".encode()).derive(key))
+        self._cipher = AESGCM(derive(key, what))
 
     def seal(self, text: str, owner: str) -> str:
         """owner: id of the account it belongs to; it opens beside no other."""

@@ -2,10 +2,8 @@
 
 import base64
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 from health_hub.auth.authority import issuer_of
+from health_hub.auth.sealed import derive
 from health_hub.settings import SettingError, Settings
 from telemed.tokens import SECRET_CHARS, Tokens
 
@@ -22,7 +20,7 @@ def secret(settings: Settings, kept: bytes = b"") -> str:
     key = settings.key.encode() or kept
     if not key:
         raise SettingError("a relay needs HEALTH_HUB_KEY, the hub's, or HEALTH_HUB_RELAY_SECRET")
-    return base64.urlsafe_b64encode(HKDF(SHA256(), 32, salt=None, info=b"health-hub relay").derive(key)).decode()
+    return base64.urlsafe_b64encode(derive(key, "relay")).decode()
 
 
 def directory_url(settings: Settings) -> str:
