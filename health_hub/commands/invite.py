@@ -26,8 +26,7 @@ async def _invite(authority: "Authority", args: argparse.Namespace) -> Shown:
     from telemed.rooms.roles import Role
 
     kind, _, id = args.consultation.partition("/")
-    stored = await authority.store.view().read(kind, id) if kind in KINDS and id else None
-    found = consultation(kind, id, stored.doc) if stored is not None and not stored.deleted else None
+    found = consultation(await authority.store.view().read(kind, id)) if kind in KINDS and id else None
     if found is None:
         raise ValueError(f"there is no consultation {args.consultation}: an Appointment, or an Encounter of class VR")
     try:

@@ -50,8 +50,7 @@ async def guest(store: Store, settings: Settings, key: str) -> Seat:
     record = await store.records.get(KIND, id) if 0 < len(key) <= 200 else None
     if record is None:
         raise NotHere
-    stored = await store.view().read(record.data["kind"], record.data["id"])
-    found = None if stored is None or stored.deleted else consultation(record.data["kind"], record.data["id"], stored.doc)
+    found = consultation(await store.view().read(record.data["kind"], record.data["id"]))
     if found is None:
         raise Closed("over")
     found.check_open(settings)

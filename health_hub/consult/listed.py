@@ -8,8 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from health_hub.access.gate import Access, Gate
-from health_hub.consult.who import HOSTS, MICRO, OPEN, Closed, Seat, consultation, seated
-from health_hub.fhir import dates
+from health_hub.consult.who import HOSTS, MICRO, OPEN, Closed, Seat, consultation, seated, span
 from health_hub.fhir.search.parse import parse
 
 LOOKED = 100  # of each type, the newest
@@ -39,7 +38,7 @@ async def listed(gate: Gate, access: Access) -> Sequence[Listed]:
         pairs = [*more, ("status", ",".join(sorted(OPEN[kind]))), ("_count", str(LOOKED))]
         query = parse((kind,), pairs, strict=True, zone=ZoneInfo(settings.zone), base=gate.authority.audience)
         for hit in (await view.search(query)).hits:
-            found = consultation(kind, hit.stored.id, hit.stored.doc)
+            found = consultation(hit.stored)
             sits = await seated(gate, access.who, found) if found is not None else None
             if sits is not None:
                 opens = 0
@@ -55,11 +54,8 @@ async def listed(gate: Gate, access: Access) -> Sequence[Listed]:
 
 def _line(sits: Seat, opens: int) -> Listed:
     resource = sits.consultation.resource
-    start = resource.get("start") or (resource.get("period") or {}).get("start")
-    try:
-        at = dates.span(start)[0] // MICRO if isinstance(start, str) else 0
-    except ValueError:
-        at = 0
+    starts = span(resource.get("start") or (resource.get("period") or {}).get("start"))
+    at = starts[0] // MICRO if starts is not None else 0
     return Listed(sits.consultation.path, _title(resource), tuple(_people(resource)), at, opens, sits.role in HOSTS)
 
 

@@ -80,7 +80,7 @@ class Recorder:
         if await self._store.records.get(MARK, mark) is not None:
             return  # it stopped between writing and saying so
         stored = await self._store.view().read(kind, id)
-        found = consultation(kind, id, stored.doc) if stored is not None and not stored.deleted else None
+        found = consultation(stored)
         kept = await self._store.records.get(KIND, event["room"])
         summary = _summed(kept.data if kept is not None else {"participants": {}}, event)
         records = [

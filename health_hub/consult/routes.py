@@ -96,12 +96,12 @@ def router(site: Site, gate: Gate) -> APIRouter:
     @routes.post("/consult/{kind}/{id}/invite")
     async def invite(request: Request, kind: str, id: str) -> Response:
         visit = await site.visit(request)
-        signed = await site.person(visit)
+        access = await of_page(visit)
         form = await site.form(visit)
-        sits = await _host(await of_page(visit), kind, id)
+        sits = await _host(access, kind, id)
         name, role = form.get("name", 200), form.get("role", 20)
         try:
-            made = await invites.invite(store, sits.consultation, name, Role(role), signed.account.id)
+            made = await invites.invite(store, sits.consultation, name, Role(role), access.who.claims.subject)
         except ValueError:
             return site.page(visit, "consult_invite.html", 422, place=sits.consultation.path, link="", until=0, error=True, name=name)
         return site.page(

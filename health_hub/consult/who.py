@@ -15,6 +15,7 @@ from health_hub.fhir import dates
 from health_hub.fhir.index.settings import local
 from health_hub.fhir.json import loads
 from health_hub.settings import Settings
+from health_hub.store.model import Stored
 from telemed.rooms.roles import Role
 from telemed.tokens import NAME_CHARS
 
@@ -64,11 +65,11 @@ class Consultation:
             raise Closed("over")
         at = int((time.time() if now is None else now) * MICRO)
         if self.kind == "Encounter":
-            ends = _span((self.resource.get("period") or {}).get("end"))
+            ends = span((self.resource.get("period") or {}).get("end"))
             if ends is not None and ends[1] < at:
                 raise Closed("over")
             return
-        starts, ends = _span(self.resource.get("start")), _span(self.resource.get("end"))
+        starts, ends = span(self.resource.get("start")), span(self.resource.get("end"))
         if starts is not None and (opens := starts[0] - settings.consult_minutes_before * 60 * MICRO) > at:
             raise Closed("early", opens // MICRO)
         last = ends or starts
@@ -107,14 +108,14 @@ class Seat:
     role: Role
 
 
-def consultation(kind: str, id: str, doc: bytes | None) -> Consultation | None:
-    """None for what is no place to meet: deleted, or an Encounter that is not virtual."""
-    if doc is None:
+def consultation(stored: Stored | None) -> Consultation | None:
+    """None for what is no place to meet: absent, deleted, or an Encounter that is not virtual."""
+    if stored is None or stored.deleted or stored.doc is None:
         return None
-    resource = loads(doc)
-    if kind == "Encounter" and (resource.get("class") or {}).get("code") != "VR":
+    resource = loads(stored.doc)
+    if stored.type == "Encounter" and (resource.get("class") or {}).get("code") != "VR":
         return None
-    return Consultation(kind, id, resource)
+    return Consultation(stored.type, stored.id, resource)
 
 
 async def seat(gate: Gate, access: Access, kind: str, id: str, *, closed: bool = False) -> Seat:
@@ -124,8 +125,7 @@ async def seat(gate: Gate, access: Access, kind: str, id: str, *, closed: bool =
     """
     if kind not in KINDS or not _ID(id):
         raise NotHere
-    stored = await access.view(gate.store, "r").read(kind, id)
-    found = consultation(kind, id, stored.doc) if stored is not None and not stored.deleted else None
+    found = consultation(await access.view(gate.store, "r").read(kind, id))
     sits = await seated(gate, access.who, found) if found is not None else None
     if found is None or sits is None:
         raise NotHere
@@ -172,7 +172,8 @@ def _list(value: Any) -> list[dict[str, Any]]:
     return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
 
 
-def _span(text: Any) -> tuple[int, int] | None:
+def span(text: Any) -> tuple[int, int] | None:
+    """First and last microsecond of a date; None for what is none."""
     try:
         return dates.span(text) if isinstance(text, str) else None
     except ValueError:
@@ -182,5 +183,5 @@ def _span(text: Any) -> tuple[int, int] | None:
 def _current(period: Any) -> bool:
     if not isinstance(period, dict):
         return True
-    now, starts, ends = time.time_ns() // 1000, _span(period.get("start")), _span(period.get("end"))
+    now, starts, ends = time.time_ns() // 1000, span(period.get("start")), span(period.get("end"))
     return (starts is None or starts[0] <= now) and (ends is None or ends[1] > now)
