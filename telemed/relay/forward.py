@@ -74,9 +74,8 @@ class Stream:
     """One SSRC of a publisher: a track, or one simulcast layer of it."""
 
     __slots__ = (
-        "bytes", "cache", "clock", "cycles", "endpoint", "first", "forwarders", "highest", "jitter", "keyframe", "last_level", "last_rtp",
-        "last_time", "level_sum", "levels", "mask", "missing", "owner", "packets", "received_late", "recorder", "report", "rtx_of", "ssrc",
-        "transit", "waiting",
+        "bytes", "cache", "clock", "cycles", "endpoint", "first", "forwarders", "highest", "jitter", "keyframe", "last_rtp", "last_time",
+        "level_sum", "levels", "mask", "missing", "owner", "packets", "report", "rtx_of", "ssrc", "transit", "waiting",
     )
 
     def __init__(self, endpoint: Endpoint, ssrc: int, clock: int, video: bool, owner: Any) -> None:
@@ -87,7 +86,7 @@ class Stream:
         self.highest = 0
         self.first = 0
         self.cycles = 0
-        self.packets = self.bytes = self.received_late = 0
+        self.packets = self.bytes = 0
         self.jitter = self.transit = 0.0
         self.last_time = 0.0
         self.last_rtp = 0
@@ -96,19 +95,22 @@ class Stream:
         self.waiting: list[Forwarder] = []  # they switch to this stream at its next keyframe
         self.keyframe: Callable[[memoryview], bool] | None = None  # None: every packet is one (sound)
         self.rtx_of: Stream | None = None
-        self.recorder: Callable[[bytes, float], None] | None = None
         self.report: Any = None  # the publisher's last sender report
         self.levels = 0
         self.level_sum = 0
-        self.last_level = 127
+
+    @property
+    def expected(self) -> int:
+        """Packets that were sent so far, as the sequence numbers tell (RFC 3550 A.3)."""
+        return (self.cycles << 16) + self.highest - self.first + 1
 
 
 class Forwarder:
     """One track on its way to one subscriber: the SSRC it gets, and what is added to numbers so that switches do not show."""
 
     __slots__ = (
-        "counter_byte", "drop", "endpoint", "history", "last_rtp", "last_sequence", "last_time", "level_byte", "octets", "owner", "packets",
-        "patch", "payload_types", "rtp_offset", "rtx_payload_types", "rtx_sequence", "rtx_ssrc", "sequence_offset", "ssrc", "started",
+        "counter_byte", "endpoint", "history", "last_rtp", "last_sequence", "last_time", "level_byte", "octets", "owner", "packets",
+        "payload_types", "rtp_offset", "rtx_payload_types", "rtx_sequence", "rtx_ssrc", "sequence_offset", "ssrc", "started",
         "stream", "switched", "target",
     )
 
@@ -130,9 +132,6 @@ class Forwarder:
         self.rtx_ssrc = 0
         self.rtx_sequence = 0
         self.rtx_payload_types: bytes = b""
-        # drop(payload, start) -> whether a packet is left out (a temporal layer); patch(out, at, end) rewrites the payload descriptor.
-        self.drop: Callable[[memoryview], bool] | None = None
-        self.patch: Callable[[memoryview, bool], None] | None = None
 
 
 class Owner(Protocol):
@@ -273,7 +272,6 @@ class Forwarding:
         elif ahead > 0x10000 - REORDERED:
             late = True
             stream.missing.pop(sequence, None)
-            stream.received_late += 1
         else:
             # Too far either way: the sender began anew. Offsets are made again, as at a switch.
             stream.missing.clear()
@@ -296,7 +294,6 @@ class Forwarding:
             if level != 255:
                 stream.levels += 1
                 stream.level_sum += level & 127
-                stream.last_level = level
         elif self._cached(stream, sequence) is not None:
             return  # it came twice
         view = self._view
@@ -309,8 +306,6 @@ class Forwarding:
         # CSRCs and header extensions are left off here: what a subscriber gets of them is written anew.
         stream.cache[sequence & stream.mask] = _HEAD.pack(first & 0x80, second, sequence, rtp, level) + view[at:size]
         payload = view[at:size]
-        if stream.recorder is not None:
-            stream.recorder(_HEAD.pack(0x80, second, sequence, rtp, ssrc) + payload, now)
         if stream.waiting and (stream.keyframe is None or stream.keyframe(payload)) and not late:
             self._switch(stream, sequence, rtp, now)
         length, out, pointer = self._length, self._out, self._out_pointer
@@ -329,10 +324,6 @@ class Forwarding:
                 if earlier is None:
                     continue
                 number, stamp = (sequence + earlier[0]) & 0xFFFF, (rtp + earlier[1]) & 0xFFFFFFFF
-            if forwarder.drop is not None and forwarder.drop(payload):
-                if not late:
-                    self._skip(forwarder, sequence)
-                continue
             if forwarder.counter_byte:
                 counter = to.counter = (to.counter + 1) & 0xFFFF
                 if forwarder.level_byte and level != 255:
@@ -353,8 +344,6 @@ class Forwarding:
                     at = 12
                 end = at + len(payload)
             out_view[at:end] = payload
-            if forwarder.patch is not None:
-                forwarder.patch(out_view[at:end], late)
             length[0] = end
             if protect(to.tx, pointer, length):
                 self.unsent += 1
@@ -525,8 +514,6 @@ class Forwarding:
         if end > BUFFER - 20:
             return 0
         view[at:end] = payload
-        if forwarder.patch is not None:
-            forwarder.patch(view[at:end], True)
         if counter >= 0:
             to.sent(counter, now, end)
         self._length[0] = end

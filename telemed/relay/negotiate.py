@@ -97,17 +97,12 @@ def _media(media: sdp.Media, publish: Mapping[str, Published], kinds: frozenset[
     if "SAVP" not in media.protocol or not media.rtcp_mux:
         raise MediaError("sdp", f"m-line {media.mid}: UDP/TLS/RTP/SAVPF with a=rtcp-mux is needed, not {media.protocol}")
     line.kind = kind = "audio" if media.kind == "audio" else "video"
-    if media.direction in ("sendonly", "sendrecv"):
-        if media.mid in publish or media.direction == "sendonly":
-            line.use = "receive"
-        else:
-            line.use = "send"
-    elif media.direction == "recvonly":
+    if media.sends and media.mid in publish:
+        line.use = "receive"
+    elif media.receives:
         line.use = "send"
     else:
         return line
-    if line.use == "receive" and media.mid not in publish:
-        return Line(media.mid, "none", line.kind, offered=media)
     if line.use == "receive" and kind not in kinds:
         raise MediaError("not-allowed", f"m-line {media.mid}: {kind} may not be published")
     _codecs(media, line)

@@ -81,7 +81,6 @@ class Peer:
             self.fingerprints = plan.fingerprints
             self.dtls = Dtls(self.relay.certificate, plan.fingerprints, plan.server, self._send_dtls)
             self.relay.connecting.add(self)
-            self._server = plan.server
             self._set_state(PeerState.CONNECTING)
         sending = {
             mid: Sending(

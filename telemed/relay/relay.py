@@ -4,7 +4,6 @@ import asyncio
 import logging
 import resource
 import socket
-import time
 from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any, Final
@@ -304,8 +303,3 @@ def own_addresses() -> list[str]:
         except OSError:
             continue
     return found or ["127.0.0.1"]
-
-
-def wall() -> float:
-    """Seconds since 1970."""
-    return time.time()

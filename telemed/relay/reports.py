@@ -60,9 +60,8 @@ class Reports:
         self._tokens_at = 0.0
         self.round_trip = 0.1  # seconds, to this peer
         self.measured_round_trip = 0.0
-        self._counted: dict[str, tuple[int, int]] = {}
-        self._octets = (0, 0)
-        self.resent = 0
+        self._counted = (0, 0, 0)  # at the last quality: packets expected, received, sent
+        self._octets = (0, 0)  # and octets received, sent
 
     # What comes.
 
@@ -110,7 +109,7 @@ class Reports:
             slot = self._peer.by_ssrc.get(block.ssrc)
             if slot is None:
                 continue
-            slot.lost_fraction, slot.lost_total = block.fraction / 256, block.lost
+            slot.lost_fraction = block.fraction / 256
             slot.jitter_ms = block.jitter * 1000 / (90000 if slot.kind == "video" else 48000)
             lost += slot.lost_fraction
             seen += 1
@@ -125,7 +124,7 @@ class Reports:
 
     def _resend(self, slot: Slot, sequences: list[int], now: float) -> None:
         """Within a budget, so that one peer's requests cannot multiply what the relay sends."""
-        forwarding, endpoint = self._peer.relay.forwarding, self._peer.endpoint
+        forwarding = self._peer.relay.forwarding
         elapsed = min(1.0, now - self._tokens_at)
         self._tokens_at = now
         self._tokens = min(self._tokens + elapsed * max(RESEND_EACH, self.link.packet_rate * RESEND_SHARE), 2.0 * RESEND_EACH)
@@ -134,8 +133,6 @@ class Reports:
                 return
             if forwarding.resend(slot.forwarder, sequence, now):
                 self._tokens -= 1
-                self.resent += 1
-        endpoint.heard = now
 
     # What goes.
 
@@ -204,7 +201,7 @@ class Reports:
         for stream in self._peer.endpoint.streams.values():
             if stream.rtx_of is not None or not stream.packets or len(blocks) == 31:
                 continue
-            expected = (stream.cycles << 16) + stream.highest - stream.first + 1
+            expected = stream.expected
             before = self._before.get(stream.ssrc, (0, 0))
             self._before[stream.ssrc] = (expected, stream.packets)
             due, came = expected - before[0], stream.packets - before[1]
@@ -251,14 +248,10 @@ class Reports:
         peer = self._peer
         endpoint = peer.endpoint
         streams = [s for s in endpoint.streams.values() if s.rtx_of is None and s.packets]
-        expected = sum((s.cycles << 16) + s.highest - s.first + 1 for s in streams)
+        expected = sum(s.expected for s in streams)
         packets = sum(s.packets for s in streams)
-        before = self._counted.get("in", (0, 0))
-        self._counted["in"] = (expected, packets)
-        due, came = expected - before[0], packets - before[1]
-        sent = endpoint.sent_packets
-        sent_before = self._counted.get("out", (0, 0))[0]
-        self._counted["out"] = (sent, 0)
+        before, self._counted = self._counted, (expected, packets, endpoint.sent_packets)
+        due, came, sent = (now - then for now, then in zip(self._counted, before, strict=True))
         octets, self._octets = self._octets, (endpoint.received_bytes, endpoint.sent_bytes)
         carrying = [s for s in peer.slots.values() if s.forwarder.stream is not None]
         lost = max((s.lost_fraction for s in carrying), default=0.0)
@@ -267,7 +260,7 @@ class Reports:
         received_lost = max(0.0, (due - came) / due) if due > 0 else 0.0
         trip = self.measured_round_trip * 1000
         quality = Quality(
-            seconds, sent - sent_before, lost, max(0, came), received_lost, jitter, trip, int(self.link.estimate),
+            seconds, sent, lost, max(0, came), received_lost, jitter, trip, int(self.link.estimate),
             int(max(0, endpoint.received_bytes - octets[0]) * 8 / seconds), int(max(0, endpoint.sent_bytes - octets[1]) * 8 / seconds),
         )
         if carrying or streams:

@@ -13,8 +13,6 @@ from pylibsrtp._binding import lib as _lib
 
 ffi: Final[Any] = _ffi
 lib: Final[Any] = _lib
-# What libsrtp may add to a packet: tag, SRTCP index, no MKI.
-TRAILER: Final = 16 + 4
 WINDOW: Final = 1024
 
 

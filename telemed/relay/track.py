@@ -118,7 +118,6 @@ class Slot:
         self.starved = False  # the allocation found no room for it
         self.told: LayerChoice | None = None
         self.lost_fraction = 0.0
-        self.lost_total = 0
         self.jitter_ms = 0.0
         self.reports: dict[int, float] = {}  # middle NTP bits of our sender reports -> when sent
 

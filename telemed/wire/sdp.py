@@ -66,11 +66,22 @@ class Media(Transport):
     sctp_port: int = 0
     max_message_size: int = 0
 
+    @property
+    def sends(self) -> bool:
+        """Sound or pictures come from who wrote the description."""
+        return self.kind in ("audio", "video") and self.direction in ("sendrecv", "sendonly")
+
+    @property
+    def receives(self) -> bool:
+        """Sound or pictures go to who wrote the description."""
+        return self.kind in ("audio", "video") and self.direction in ("sendrecv", "recvonly")
+
 
 @dataclass(slots=True)
 class Session(Transport):
-    """A whole description."""
+    """A whole description. `direction`: of m-lines that name none of their own (RFC 8866 6.7)."""
 
+    direction: str = "sendrecv"
     groups: list[tuple[str, list[str]]] = field(default_factory=list)
     media: list[Media] = field(default_factory=list)
 
@@ -94,7 +105,7 @@ def parse(text: str) -> Session:
             raise SdpError(f"SDP: line {number} is not x=...")
         try:
             if kind == "m":
-                media = _media(value)
+                media = _media(value, session.direction)
                 session.media.append(media)
             elif kind == "a":
                 name, _, rest = value.partition(":")
@@ -103,6 +114,8 @@ def parse(text: str) -> Session:
                     if name == "group":
                         words = rest.split()
                         session.groups.append((words[0], words[1:]))
+                    elif name in DIRECTIONS:
+                        session.direction = name
                 else:
                     _attribute(media, name, rest)
         except (ValueError, IndexError):
@@ -110,11 +123,11 @@ def parse(text: str) -> Session:
     return session
 
 
-def _media(value: str) -> Media:
+def _media(value: str, direction: str) -> Media:
     kind, port, protocol, *formats = value.split()
     if len(formats) > MAX_ITEMS:
         raise ValueError
-    media = Media(kind=kind, port=_number(port.partition("/")[0], 65535), protocol=protocol, formats=formats)
+    media = Media(kind=kind, port=_number(port.partition("/")[0], 65535), protocol=protocol, formats=formats, direction=direction)
     if "RTP" in protocol:
         media.codecs = [Codec(_number(text, 127)) for text in formats]
     return media
