@@ -2,17 +2,16 @@
 
 import argparse
 import asyncio
-import importlib
 import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import uvicorn
 
 from telemed.app import create
 from telemed.directory.choose import agent as agent_of
+from telemed.relay.relay import Relay
 from telemed.settings import SettingError, Settings
 
 
@@ -49,11 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def _serve(settings: Settings, args: argparse.Namespace, announce: tuple[tuple[str, int], ...]) -> int:
-    relay: Any = importlib.import_module("telemed.relay.relay").Relay(args.udp_host, args.udp_port, announce)
+    relay = Relay(args.udp_host, args.udp_port, announce)
     agent = agent_of(settings)
     await relay.start()
     try:
-        app: Any = create(relay, settings, agent.sink) if agent is not None else create(relay, settings)
+        app = create(relay, settings, agent.sink) if agent is not None else create(relay, settings)
         config = uvicorn.Config(
             agent.attach(app, relay) if agent is not None else app, host=settings.host.strip("[]"), port=settings.port, log_level="warning",
             lifespan="on", ws="websockets-sansio", ws_max_size=settings.message_bytes * 4, ws_ping_interval=None, server_header=False,

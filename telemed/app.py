@@ -22,6 +22,7 @@ from telemed.rooms.recording import Hook
 from telemed.rooms.registry import Rooms
 from telemed.rooms.room import Sink
 from telemed.settings import Settings
+from telemed.signal.connection import transport_of
 from telemed.signal.server import Server
 from telemed.statefile import StateFile
 from telemed.tokens import Tokens
@@ -34,7 +35,7 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 class _Transport:
-    """Notes uvicorn's transport of a WebSocket, so that the line to a client that reads nothing can be cut: ASGI has no word for it.
+    """Notes the server's transport of a WebSocket (signal.connection.transport_of).
 
     And sends small messages at once: asyncio does so only for sockets made with an explicit protocol number, which uvicorn's are not
     when they are handed to it or it runs several workers; 40 ms a message otherwise.
@@ -45,8 +46,8 @@ class _Transport:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            transport = getattr(getattr(send, "__self__", None), "transport", None)
-            if transport is not None and hasattr(transport, "abort"):
+            transport = transport_of(send)
+            if transport is not None:
                 scope["telemed.transport"] = transport
                 with contextlib.suppress(OSError, AttributeError, TypeError):
                     transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -21,9 +21,10 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from telemed.carry import Unreached, carry, unreached
 from telemed.directory.agent import FRONT, ROOM
 from telemed.directory.ports import Directory, Node, NoRelay
-from telemed.directory.sealed import pass_word
+from telemed.sealed import pass_word
+from telemed.signal.connection import transport_of
 from telemed.signal.texts import text
-from telemed.tokens import TokenError, Tokens, valid_id
+from telemed.tokens import TokenError, Tokens, bearer_of, valid_id
 
 CONNECT_SECONDS = 2.0
 PATIENCE = 5.0  # seconds that a relay that restarts is waited for
@@ -209,14 +210,13 @@ class Front:
             await _plain(send, 404, "not found")
             return
         headers = dict(scope["headers"])
-        bearer = headers.get(b"authorization", b"").decode("latin-1")
-        token = bearer[7:].strip() if bearer[:7].lower() == "bearer " else None
+        token = bearer_of(headers.get(b"authorization", b"").decode("latin-1"))
         room = self._room_of(token) or (self._room_of(token, resume=True) if by_path is None else None)
         # Whoever has no good token places nothing; but where the room is already their session may be.
         good = room is not None
         if by_path is not None:
             named = unquote(by_path[1])
-            good = room == named or (self._open and token is None)
+            good = room == named or (self._open and not token)
             room = named if valid_id(named) else None
         more = [(FRONT, self._word.encode()), *([(ROOM, room.encode())] if room and good else [])]
         try:
@@ -325,9 +325,9 @@ class _Client:
             log.debug("close: %r", e)  # it was gone already
 
     def abort(self) -> None:
-        """Cuts the line, where the server lets us: ASGI has no word for it."""
-        transport = getattr(getattr(self._send, "__self__", None), "transport", None)
-        if transport is not None and hasattr(transport, "abort"):
+        """Cuts the line, where the server lets us."""
+        transport = transport_of(self._send)
+        if transport is not None:
             transport.abort()
 
     async def _say(self, message: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
+from urllib.parse import urlsplit
 
 PREFIX = "TELEMED_"
 KIB, MIB = 1 << 10, 1 << 20
@@ -73,6 +74,14 @@ class Settings:
         if self.turn and not self.turn_secret:
             raise SettingError(f"{PREFIX}TURN needs {PREFIX}TURN_SECRET")
 
+    def admits(self, origin: str | None) -> bool:
+        """Whether a page of that origin may come in; None: no browser asks."""
+        if origin is None:
+            return True
+        if self.open:  # no token guards these rooms: a page from elsewhere must not reach them through the visitor's browser
+            return loopback(urlsplit(origin).hostname or "")
+        return "*" in self.origins or origin in self.origins
+
     @staticmethod
     def load(environ: Mapping[str, str] | None = None, **given: Any) -> "Settings":
         """Settings from the environment; `given` values that are not None win.
@@ -93,7 +102,7 @@ class Settings:
 
 
 def loopback(host: str) -> bool:
-    """Whether only this machine reaches that address."""
+    """Whether only this machine can reach what listens on `host`. A name other than localhost could resolve to anything."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:

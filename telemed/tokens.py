@@ -39,6 +39,12 @@ def valid_id(text: str) -> bool:
     return bool(_ID.fullmatch(text))
 
 
+def bearer_of(authorization: str) -> str:
+    """The token in an Authorization header (RFC 6750 2.1); "" where there is none."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Who comes, and with which rights. `issued`, `expires`: seconds since 1970 UTC."""

@@ -9,7 +9,6 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -24,9 +23,9 @@ from telemed.rooms.refused import Refused
 from telemed.rooms.registry import Rooms
 from telemed.rooms.roles import DEFAULTS, PUBLISH, Role
 from telemed.rooms.room import Room
-from telemed.settings import Settings, loopback
+from telemed.settings import Settings
 from telemed.signal.texts import text
-from telemed.tokens import NAME_CHARS, Identity, TokenError, Tokens, valid_id
+from telemed.tokens import NAME_CHARS, Identity, TokenError, Tokens, bearer_of, valid_id
 
 log = logging.getLogger(__name__)
 Way = Literal["whip", "whep"]
@@ -90,7 +89,8 @@ class Http:
     async def _answer(self, request: Request, handler: Callable[[Request, Way], Awaitable[Response]]) -> Response:
         way: Way = "whip" if "/telemed/whip/" in request.url.path else "whep"
         try:
-            self._foreign(request)
+            if not self._settings.admits(request.headers.get("origin")):
+                raise Problem(403, "not-allowed", "this origin may not")
             response = await handler(request, way)
         except Problem as problem:
             response = _problem(problem)
@@ -152,7 +152,7 @@ class Http:
         return answer
 
     def _identity(self, request: Request, room: str, way: Way) -> tuple[Identity, str]:
-        bearer = _bearer(request)
+        bearer = bearer_of(request.headers.get("authorization", ""))
         if bearer:
             try:
                 return self._tokens.verify(bearer, room), bearer
@@ -179,7 +179,7 @@ class Http:
         session = self.sessions.get(request.path_params["session"])
         if session is None or session.way != way or session.room.id != request.path_params["room"]:
             raise Problem(404, "closed", "no such session, or it has ended")
-        if not hmac.compare_digest(session.token, _digest(_bearer(request))):
+        if not hmac.compare_digest(session.token, _digest(bearer_of(request.headers.get("authorization", "")))):
             raise Problem(401, "token", "the bearer token that opened the session is needed", WWW_Authenticate="Bearer")
         if request.method == "DELETE":
             session.room.leave(session.who, "left")
@@ -215,19 +215,9 @@ class Http:
 
     # ---- CORS ----
 
-    def _allowed(self, origin: str) -> bool:
-        if self._settings.open:  # no token guards these rooms: a page from elsewhere must not reach them through the visitor's browser
-            return loopback(urlsplit(origin).hostname or "")
-        return "*" in self._settings.origins or origin in self._settings.origins
-
-    def _foreign(self, request: Request) -> None:
-        origin = request.headers.get("origin")
-        if origin is not None and not self._allowed(origin):
-            raise Problem(403, "not-allowed", "this origin may not")
-
     def _cors(self, request: Request) -> dict[str, str]:
         origin = request.headers.get("origin")
-        if origin is None or not self._allowed(origin):
+        if origin is None or not self._settings.admits(origin):
             return {"Vary": "Origin"}
         return {
             "Access-Control-Allow-Origin": origin,
@@ -246,11 +236,6 @@ def _problem(problem: Problem) -> Response:
         "detail": problem.detail,
     }  # fmt: skip
     return Response(msgspec.json.encode(body), problem.status, problem.headers, "application/problem+json")
-
-
-def _bearer(request: Request) -> str:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def _digest(bearer: str) -> bytes:

@@ -59,7 +59,7 @@ def environment(settings: Settings, given: Mapping[str, str], port: int, node: s
 
 def arguments(settings: Settings, port: int) -> list[str]:
     """For telemed.__main__."""
-    from health_hub.commands.serve import loopback
+    from telemed.settings import loopback
 
     # Media is for everybody's devices as soon as the hub is, or an address is announced for it.
     inside = not settings.relay_host and loopback(settings.host) and loopback(settings.relay_bind)

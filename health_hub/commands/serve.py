@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import ipaddress
 import os
 import signal
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 from health_hub.commands.beside import Beside
 from health_hub.commands.relay import CHILD
 from health_hub.settings import PREFIX, SettingError, Settings
+from telemed.settings import loopback
 
 # Requests under way get this long after SIGTERM; an upload or a large transaction may take longer and is then cut.
 DRAIN_SECONDS = 30
@@ -104,16 +104,6 @@ def refuse(settings: Settings) -> str | None:
         return ("Nhiều tiến trình (--workers) cần PostgreSQL; SQLite chỉ chạy một tiến trình.\n"
                 "Several workers need PostgreSQL; on SQLite there is one.")
     return None
-
-
-def loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens on `host`. A name other than localhost could resolve to anything."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 async def prepare(settings: Settings, url: str) -> tuple[list[str], bytes]:

@@ -13,9 +13,9 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from telemed.directory.ports import BEAT_SECONDS, Directory, Node
-from telemed.directory.sealed import Seal, pass_word
 from telemed.ports import MediaRelay
 from telemed.rooms.registry import Rooms
+from telemed.sealed import Seal, pass_word
 from telemed.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Agent:
             raise ValueError("relays of a directory share a secret of at least 32 characters")
         self._directory, self._settings, self._require = directory, settings, require
         self.node = Node(node, address)
-        self._seal, self._word = Seal(settings.secret), pass_word(settings.secret).encode()
+        self._seal, self._word = Seal(settings.secret, "directory"), pass_word(settings.secret).encode()
         self._events: deque[bytes] = deque(maxlen=EVENTS)
         self._known: set[str] = set()  # rooms whose snapshot is in the directory
         self._unsaved: set[str] = set()  # changed, and not in the directory yet

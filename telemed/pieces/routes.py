@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from telemed.pieces.store import Claims, Held, Message, Refused, Store
+from telemed.tokens import bearer_of
 
 VERSION = "1.0.0"
 PATH = "/telemed/messages"
@@ -90,10 +91,10 @@ class Doors:
         return endpoint
 
     async def _claims(self, request: Request) -> Claims:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        token = bearer_of(request.headers.get("authorization", ""))
         claims = None
-        if scheme.lower() == "bearer" and token:
-            answer = self._verify(token.strip())
+        if token:
+            answer = self._verify(token)
             claims = await answer if inspect.isawaitable(answer) else answer
         if claims is None:
             raise Refused(401, "token", "Cần mã tham gia còn hiệu lực", "a valid join token is needed")

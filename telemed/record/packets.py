@@ -1,9 +1,10 @@
 """RTP packets back in order: a short wait for late ones, and a mark where one never came."""
 
-import struct
 from dataclasses import dataclass
 
-HEADER = struct.Struct(">BBHII")
+from telemed.wire import rtp
+from telemed.wire.errors import WireError
+
 WAIT = 0.5  # seconds a missing packet may take; two resends at 200 ms round trip fit in
 HELD = 512  # most packets waiting for a missing one
 JUMP = 3000  # a sequence number farther off than this is a restart of the sender (RFC 3550 A.1, MAX_DROPOUT)
@@ -25,20 +26,12 @@ class Packet:
 
 def parse(data: bytes, arrival: float) -> Packet | None:
     """A packet of RFC 3550 5.1 without header extensions and padding; None where it is no RTP or carries nothing."""
-    if len(data) < 12 or data[0] >> 6 != 2:
+    try:
+        h = rtp.parse(data)
+    except WireError:
         return None
-    start, end = 12 + 4 * (data[0] & 15), len(data)
-    if data[0] & 0x10:
-        if end < start + 4:
-            return None
-        start += 4 + 4 * int.from_bytes(data[start + 2 : start + 4], "big")
-    if data[0] & 0x20:
-        end -= data[-1]
-    if end < start:
-        return None
-    _, second, sequence, timestamp, ssrc = HEADER.unpack_from(data)
     # An empty one (padding, sent to probe the link) is kept: its number is not missing.
-    return Packet(sequence, timestamp, ssrc, second >= 0x80, data[start:end], arrival, second & 0x7F)
+    return Packet(h.sequence, h.timestamp, h.ssrc, h.marker, data[h.payload_offset : h.payload_end], arrival, h.payload_type)
 
 
 class Reorder:

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -20,6 +20,13 @@ class Transport(Protocol):
     """What is known of the server's transport."""
 
     def abort(self) -> None: ...
+    def get_extra_info(self, name: str) -> Any: ...
+
+
+def transport_of(send: Any) -> Transport | None:
+    """uvicorn's transport behind an ASGI `send`, so that the line to a client that reads nothing can be cut: ASGI has no word for it."""
+    transport: Transport | None = getattr(getattr(send, "__self__", None), "transport", None)
+    return transport if hasattr(transport, "abort") else None
 
 
 class Connection:

@@ -7,7 +7,6 @@ import secrets
 import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 from starlette.websockets import WebSocket
@@ -19,7 +18,7 @@ from telemed.rooms.refused import Refused
 from telemed.rooms.registry import Rooms
 from telemed.rooms.roles import DEFAULTS, Role
 from telemed.rooms.room import REPLACED_TEXT, encode
-from telemed.settings import Settings, loopback
+from telemed.settings import Settings
 from telemed.signal import messages as m
 from telemed.signal.bucket import Bucket
 from telemed.signal.connection import Connection
@@ -56,7 +55,7 @@ class Server:
 
     async def endpoint(self, socket: WebSocket) -> None:
         """One WebSocket from accept to close."""
-        if not self._origin(socket):
+        if not self._settings.admits(socket.headers.get("origin")):
             await socket.close()  # before accept: 403
             return
         s, now = self._settings, self._ticks()
@@ -85,14 +84,6 @@ class Server:
                 await connection.end(writer)
             if connection.code is not None:
                 self._metrics.count("telemed_closes_total", code=str(connection.code))
-
-    def _origin(self, socket: WebSocket) -> bool:
-        origin = socket.headers.get("origin")
-        if origin is None:
-            return True
-        if self._settings.open:  # no token guards these rooms: a page from elsewhere must not reach them through the visitor's browser
-            return loopback(urlsplit(origin).hostname or "")
-        return "*" in self._settings.origins or origin in self._settings.origins
 
     async def _read(self, connection: Connection) -> None:
         while connection.code is None:

@@ -3,8 +3,9 @@
 import pytest
 
 from health_hub.cli import main
-from health_hub.commands.serve import loopback, refuse
+from health_hub.commands.serve import refuse
 from health_hub.settings import Settings
+from telemed.settings import loopback
 
 
 def test_without_access_control_only_where_nobody_else_can_reach() -> None:

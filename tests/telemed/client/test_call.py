@@ -2,7 +2,6 @@
 
 import asyncio
 import fractions
-import importlib.util
 from collections.abc import AsyncIterator
 
 import av
@@ -13,8 +12,6 @@ from aiortc.mediastreams import MediaStreamError
 from bench.relay.relays import Ours
 from telemed.client import Client, RawTrack, Received, Refused, whep, whip
 from tests.telemed.impair import Impairment
-
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("telemed.__main__") is None, reason="there is no relay to start")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from telemed.directory.sealed import pass_word
+from telemed.sealed import pass_word
 from tests.telemed.hub.cluster import Cluster
 from tests.telemed.rooms.fake import BOTH, WATCH
 from tests.telemed.rooms.world import SECRET, until

@@ -1,6 +1,5 @@
 """A relay beside the server: what it is told, and that it is started again and ends with it."""
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -18,7 +17,6 @@ from health_hub.consult import relays
 from health_hub.settings import SettingError, Settings
 
 KEY = "k" * 40
-MEDIA = importlib.util.find_spec("telemed.relay.relay") is not None
 
 
 def until(condition: Any, seconds: float = 20) -> None:
@@ -90,7 +88,6 @@ def test_a_relay_needs_the_secret_of_its_hub() -> None:
     assert len(relays.secret(Settings(), b"kept in the database")) >= 32
 
 
-@pytest.mark.skipif(not MEDIA, reason="the media relay is not built in")
 def test_serve_has_a_relay_beside_it_that_comes_back_and_ends_with_it(tmp_path: Path) -> None:
     port = free_port("127.0.0.1")
     environ = {**os.environ, "HEALTH_HUB_RELAY": "1", "HEALTH_HUB_RELAY_UDP_PORT": str(free_port("127.0.0.1"))}

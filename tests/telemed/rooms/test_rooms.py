@@ -337,7 +337,7 @@ def test_publishing_needs_the_right_of_each_source() -> None:
     room.media.negotiate(ear_only, offer(("audio", "sendrecv")), {}, {})
     assert clinic.relay.peer("int").calls[0][3] == frozenset({"audio"})
     with refused("codec"):
-        room.media.negotiate(patient, offer(("audio", "sendrecv"), codec="bad-codec"), {}, {})
+        room.media.negotiate(patient, offer(("audio", "sendrecv"), codec="bad-codec/90000"), {}, {})
 
 
 def test_muting() -> None:

@@ -125,7 +125,7 @@ async def test_refusals_say_why() -> None:
         assert await status(body="x" * 70_000) == (413, "too-long")
         assert await status(body="hello") == (400, "sdp")
         assert await status(body=WATCH) == (422, "sdp")
-        assert await status(body=offer(("audio", "sendonly"), codec="bad-codec")) == (422, "codec")
+        assert await status(body=offer(("audio", "sendonly"), codec="bad-codec/90000")) == (422, "codec")
         assert await status(Authorization="Bearer x") == (401, "token")
         assert await status(Authorization="Basic eDp4") == (401, "token")
         assert await status(path="/telemed/whip/r2") == (401, "token")

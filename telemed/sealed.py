@@ -1,4 +1,4 @@
-"""What relays keep in the directory is sealed: what people wrote in a consultation is in it, and the database is others' too."""
+"""Rooms at rest are sealed, in a relay's file and in the directory: what people wrote in a consultation is in them."""
 
 import hmac
 import os
@@ -14,15 +14,16 @@ NONCE = 12
 class Seal:
     """AES-256-GCM under a key made from the secret that hub and relays share."""
 
-    def __init__(self, secret: str) -> None:
-        self._cipher = AESGCM(HKDF(SHA256(), 32, salt=None, info=b"telemed directory").derive(secret.encode()))
+    def __init__(self, secret: str, what: str) -> None:
+        """what: names the kind, so that one kind's cannot be put in another's place."""
+        self._cipher = AESGCM(HKDF(SHA256(), 32, salt=None, info=f"telemed {what}".encode()).derive(secret.encode()))
 
-    def seal(self, data: bytes, room: str) -> bytes:
+    def seal(self, data: bytes, room: str = "") -> bytes:
         """room: it opens as no other room's."""
         nonce = os.urandom(NONCE)
         return nonce + self._cipher.encrypt(nonce, data, room.encode())
 
-    def open(self, sealed: bytes, room: str) -> bytes | None:
+    def open(self, sealed: bytes, room: str = "") -> bytes | None:
         """None: another secret, another room, or changed."""
         try:
             return self._cipher.decrypt(sealed[:NONCE], sealed[NONCE:], room.encode())
