@@ -44,12 +44,10 @@ def room(request: Request, prefix: str = "/telemed", *, join: str = "", back: st
         "prefix": prefix,
         "join": join,
         "back": back,
-        "preload": "",
     }
     text = found.template
     for name, value in values.items():
-        if name != "preload":
-            text = text.replace("{{" + name + "}}", escape(value, quote=True))
+        text = text.replace("{{" + name + "}}", escape(value, quote=True))
     # One round trip for all modules instead of one for each step of the chain of imports.
     text = text.replace("{{preload}}", "\n".join(f'<link rel="modulepreload" href="{prefix}/page/{found.version}/{n}">' for n in names))
     policy = POLICY.format(connect="".join(f" {origin}" for origin in connect))

@@ -202,8 +202,7 @@ def _media_lines(line: Line, sending: Sending | None) -> list[str]:
         out.append("a=rtcp-rsize")
     for f in line.formats:
         channels = f"/{f.channels}" if f.channels > 1 else ""
-        name = {"opus": "opus", "av1": "AV1"}.get(f.name, f.name.upper())
-        out.append(f"a=rtpmap:{f.payload_type} {name}/{f.clock}{channels}")
+        out.append(f"a=rtpmap:{f.payload_type} {f.written}/{f.clock}{channels}")
         out += [f"a=rtcp-fb:{f.payload_type} {kind}" for kind in line.feedback.get(f.payload_type, ())]
         # Asked of who sends sound: redundancy inside its packets for loss, silence not sent (RFC 7587 7.1).
         parameters = {**f.parameters, "useinbandfec": "1", "usedtx": "1"} if f.name == "opus" and line.use == "receive" else f.parameters

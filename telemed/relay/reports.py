@@ -139,15 +139,15 @@ class Reports:
     def tick(self, now: float) -> None:
         """Ten times a second."""
         endpoint = self._peer.endpoint
-        out: list[bytes] = []
+        reports = b""
         feedback = self._feedback.take(self.ssrc, next(iter(endpoint.streams), 0)) if len(self._feedback) else []
         if now >= self._report_at:
             self._report_at = max(self._report_at + REPORT_SECONDS, now)
-            out[:0] = [self.sender_reports(now), self.receiver_report_bytes()]
+            reports = self.sender_reports(now) + self.receiver_report_bytes()
             for track in self._peer.tracks.values():
                 track.measure(now)
         # Feedback is padded, which only the last packet of a compound may be (RFC 3550 6.4.1).
-        packet = b"".join(out + feedback[:1])
+        packet = reports + b"".join(feedback[:1])
         if packet:
             self._peer.relay.forwarding.send_rtcp(endpoint, packet)
         for more in feedback[1:]:

@@ -25,6 +25,11 @@ class Format:
     channels: int
     parameters: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def written(self) -> str:
+        """The name as descriptions have it."""
+        return NAMES.get(self.name, self.name.upper())
+
     def fits(self, other: "Format") -> bool:
         """Whether a receiver of `other` understands packets of this."""
         if (self.name, self.clock, self.channels) != (other.name, other.clock, other.channels):
@@ -60,7 +65,7 @@ class Track:
     @property
     def codec(self) -> str:
         """Name of the first agreed format."""
-        return next((NAMES.get(f.name, f.name.upper()) for f in self.formats.values()), "")
+        return next((f.written for f in self.formats.values()), "")
 
     def info(self) -> TrackInfo:
         """What others may know of it."""

@@ -9,6 +9,9 @@ function initials(name) {
   return words.slice(-2).map((word) => word[0].toUpperCase()).join("") || "?";
 }
 
+/** Reasons for which the picture stands still. */
+const STILL = ["bandwidth", "source", "asked", "lost"];
+
 export class Tile {
   constructor(key, onPin) {
     this.key = key;
@@ -60,8 +63,8 @@ export class Tile {
 
   /** Why the picture stands still ("" when it moves): bandwidth, source, asked, muted, lost; lower: it moves, but less sharp. */
   because(reason) {
-    const stopped = ["bandwidth", "source", "asked", "lost"].includes(reason);
-    if (stopped && !["bandwidth", "source", "asked", "lost"].includes(this.reason)) this.hold();
+    const stopped = STILL.includes(reason);
+    if (stopped && !STILL.includes(this.reason)) this.hold();
     if (!stopped && !this.still.hidden) this.#release();
     this.reason = reason;
     this.#paint();
@@ -79,7 +82,7 @@ export class Tile {
 
   // The still goes when the next frame has come, not before: no black in between.
   #release() {
-    const gone = () => { if (!["bandwidth", "source", "asked", "lost"].includes(this.reason)) this.still.hidden = true; };
+    const gone = () => { if (!STILL.includes(this.reason)) this.still.hidden = true; };
     if (this.video.requestVideoFrameCallback) this.video.requestVideoFrameCallback(gone);
     else this.video.addEventListener("timeupdate", gone, { once: true });
   }

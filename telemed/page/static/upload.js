@@ -11,11 +11,18 @@ class Refused extends Error {}
 export async function upload(message, blob, { url, bearer, save, progress }) {
   const authorization = { Authorization: `Bearer ${bearer}`, "Tus-Resumable": "1.0.0" };
   let { location: address } = message, offset = null;
-  if (address) {
+  const arrived = async () => {
     const answer = await ask(address, { method: "HEAD", headers: authorization });
-    if (answer.ok) offset = Number(answer.headers.get("Upload-Offset"));
-    else if (answer.status === 404 || answer.status === 410) address = null;
-    else fail(answer.status);
+    if (!answer.ok) fail(answer.status);
+    return Number(answer.headers.get("Upload-Offset"));
+  };
+  if (address) {
+    try {
+      offset = await arrived();
+    } catch (error) {
+      if (error.status !== 404 && error.status !== 410) throw error;
+      address = null;
+    }
   }
   if (!address) {
     const answer = await ask(url, {
@@ -37,15 +44,11 @@ export async function upload(message, blob, { url, bearer, save, progress }) {
     } catch (error) {
       if (piece <= SMALLEST) throw error;
       piece = Math.max(SMALLEST, piece / 4); // perhaps a smaller one gets through
-      const known = await ask(address, { method: "HEAD", headers: authorization });
-      if (!known.ok) fail(known.status);
-      offset = Number(known.headers.get("Upload-Offset"));
+      offset = await arrived();
       continue;
     }
     if (answer.status === 409) { // the last answer was lost: the server has more than we know
-      const known = await ask(address, { method: "HEAD", headers: authorization });
-      if (!known.ok) fail(known.status);
-      const now = Number(known.headers.get("Upload-Offset"));
+      const now = await arrived();
       if (now === offset) throw new Error("409");
       offset = now;
       continue;
