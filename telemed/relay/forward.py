@@ -93,7 +93,7 @@ class Stream:
         self.missing: dict[int, float] = {}  # sequence -> when it was missed first; the owner asks for it again
         self.forwarders: list[Forwarder] = []
         self.waiting: list[Forwarder] = []  # they switch to this stream at its next keyframe
-        self.keyframe: Callable[[memoryview], bool] | None = None  # None: every packet is one (sound)
+        self.keyframe: Callable[[memoryview, int], bool] | None = None  # of payload, second byte; None: sound, all are
         self.rtx_of: Stream | None = None
         self.report: Any = None  # the publisher's last sender report
         self.levels = 0
@@ -306,7 +306,7 @@ class Forwarding:
         # CSRCs and header extensions are left off here: what a subscriber gets of them is written anew.
         stream.cache[sequence & stream.mask] = _HEAD.pack(first & 0x80, second, sequence, rtp, level) + view[at:size]
         payload = view[at:size]
-        if stream.waiting and (stream.keyframe is None or stream.keyframe(payload)) and not late:
+        if stream.waiting and (stream.keyframe is None or stream.keyframe(payload, second)) and not late:
             self._switch(stream, sequence, rtp, now)
         length, out, pointer = self._length, self._out, self._out_pointer
         out_view, protect, send = self._out_view, lib.srtp_protect, self.sock.sendto

@@ -75,6 +75,7 @@ class Identify:
                 streams.pop(before.ssrc, None)
                 self._move(before, stream)
             streams[header.ssrc] = stream
+            track.payload_type = header.payload_type
             self._peer.started(track, rid, stream)
         streams[header.ssrc] = stream
         self._unknown = 0

@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Any, Final
 
 from telemed.ports import Listener, MediaError, RoomListener, TrackInfo
+from telemed.relay import sctp
 from telemed.relay.dtls import Certificate
 from telemed.relay.forward import Address, Endpoint, Forwarder, Forwarding, Stream
 from telemed.relay.link import Link
@@ -55,6 +56,7 @@ class Relay:
         self.connecting: set[Peer] = set()
         self.gaps: set[Stream] = set()
         self.probing: set[Link] = set()
+        self.sending: set[Peer] = set()  # who sent over data channels lately
         self.candidates: tuple[str, ...] = ()
         self.address: tuple[str, int] = ("", 0)
         self._buckets: list[set[Peer]] = [set() for _ in range(BUCKETS)]
@@ -89,6 +91,8 @@ class Relay:
             self._tcp = TcpCandidates(self)
             await self._tcp.start(self._host, port)
         self.candidates = tuple(self._candidate_lines(host, port))
+        # What data channels need takes its time to load, which those who are in a call would hear.
+        self._loop.run_in_executor(None, sctp.prepare)
         self._loop.add_reader(sock.fileno(), self.forwarding.pump)
         self._due = self._loop.time() + TICK
         self._timer = self._loop.call_at(self._due, self._tick)
@@ -184,6 +188,7 @@ class Relay:
         """A peer left: nothing of it remains."""
         self.peers.discard(peer)
         self.connecting.discard(peer)
+        self.sending.discard(peer)
         for bucket in self._buckets:
             bucket.discard(peer)
         for fragment in peer.fragments:
@@ -195,6 +200,8 @@ class Relay:
         room = self.rooms.get(peer.room)
         if room is not None:
             room.peers.discard(peer)
+            for other in room.peers:
+                other.data.left(peer.participant)
             self._drop_empty(peer.room)
 
     def _drop_empty(self, name: str) -> None:

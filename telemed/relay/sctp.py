@@ -11,6 +11,10 @@ PORT: Final = 5000  # ours, in the answer's a=sctp-port
 MAX_CHANNELS: Final = 32
 MAX_MESSAGE: Final = 256 << 10  # ours, in the answer's a=max-message-size
 MAX_BUFFERED: Final = 4 << 20
+WINDOW: Final = 512 << 10  # bytes that the peer may have on the way to us (RFC 9260 6.2); more than the largest message
+STALL_SECONDS: Final = 10.0  # without an acknowledgement while more than STALL_BYTES wait
+STALL_BYTES: Final = 64 << 10
+SMALL: Final = 1_024  # messages up to this go before those of other channels: vital signs do not wait for a picture
 MAX_NAME: Final = 256  # bytes of a label or protocol
 # What one association may keep in aiortc. A browser stays far below: it fills a window of 1 MiB with chunks of 1.1 KB.
 _MAX_DATAGRAM: Final = 4_096
@@ -44,9 +48,14 @@ class DataChannels:
         self._on_message = on_message
         self._max_buffered = max_buffered
         self._max_message = min(remote_max_message or MAX_MESSAGE, MAX_MESSAGE)
-        self._opened: dict[tuple[str, str], Any] = {}
+        self._opened: dict[tuple[str, str], Any] = {}  # (label, protocol) -> channel, the longest unused first
+        self._leaving: set[Any] = set()  # channels that still send what waits in them
+        self._held = 0
+        self._acked = self._moved_at = 0.0
+        self._stalled = False
         transport: Any = _Transport(send, "server" if role_server else "client")
         self._sctp: Any = RTCSctpTransport(transport, PORT)
+        self._sctp._advertised_rwnd = WINDOW
         self._sctp.on("datachannel", self._announced)
         _run(self._sctp.start(RTCSctpCapabilities(maxMessageSize=self._max_message), remote_port))
 
@@ -58,7 +67,7 @@ class DataChannels:
     @property
     def buffered(self) -> int:
         """Bytes that wait to be sent, with what keeping them costs."""
-        waiting: int = sum(channel.bufferedAmount for channel in self._opened.values())
+        waiting: int = sum(channel.bufferedAmount for channel in (*self._opened.values(), *self._leaving))
         return waiting + _OVERHEAD * len(self._sctp._data_channel_queue)
 
     def receive(self, datagram: bytes) -> None:
@@ -74,7 +83,7 @@ class DataChannels:
             return
         chunks = sum(len(stream.reassembly) for stream in sctp._inbound_streams.values())
         if (
-            sctp._advertised_rwnd < -_SLACK
+            sctp._advertised_rwnd + self._held < -_SLACK
             or chunks > _MAX_CHUNKS
             or len(sctp._sack_misordered) > _MAX_MISORDERED
             or len(sctp._inbound_streams) > _MAX_STREAMS
@@ -86,41 +95,76 @@ class DataChannels:
     def send(self, label: str, sender: str, message: bytes | str) -> bool:
         """Send on the channel with this label and protocol `sender`, opened now if there is none. False: not taken.
 
-        That is when the association has ended, the message or the names are too long, there are too many channels, or too much waits;
-        in the last case the channel is closed and what waits in it is dropped.
+        That is when the association has ended, the message or the names are too long, every channel that there may be is busy, the peer
+        acknowledges nothing, or too much waits; in the last case the channel is closed and what waits in it is dropped.
         """
         size = len(message.encode()) if isinstance(message, str) else len(message)
-        if self.closed or size > self._max_message:
+        if self.closed or size > self._max_message or (self._stalled and size > SMALL):
             return False
         key = (label, sender)
-        channel = self._opened.get(key)
-        if channel is not None and self.buffered + size + _OVERHEAD > self._max_buffered:
-            self._drop(key)
+        channel = self._opened.pop(key, None)
+        if channel is not None:
+            self._opened[key] = channel  # the last used
+        if self.buffered + size + _OVERHEAD > self._max_buffered:
+            if channel is not None:
+                self._drop(key)
             return False
         if channel is None:
-            if size + _OVERHEAD + self.buffered > self._max_buffered:
-                return False
             channel = self._open(label, sender)
             if channel is None:
                 return False
+        first = size <= SMALL and not channel.bufferedAmount
         # Not channel.send(): that waits for the peer's ACK, which RFC 8832 6 does not ask of an ordered channel.
         self._sctp._data_channel_send(channel, message)
+        if first:
+            self._sctp._data_channel_queue.rotate(1 if channel.id is not None else 2)  # behind its own opening, if that still waits
         return True
+
+    def hold(self, octets: int) -> None:
+        """Let the peer have so many bytes fewer on the way than WINDOW, from now on."""
+        sctp, octets = self._sctp, min(octets, WINDOW)
+        before = sctp._advertised_rwnd
+        sctp._advertised_rwnd += self._held - octets
+        self._held = octets
+        if before < WINDOW // 2 and sctp._advertised_rwnd > before and sctp.state == "connected":
+            _run(sctp._send_sack())  # it may be waiting for this
+
+    def forget(self, sender: str) -> None:
+        """End the channels with protocol `sender`, after what waits in them."""
+        for key in [key for key in self._opened if key[1] == sender]:
+            self._leave(key)
+
+    def tick(self, now: float) -> None:
+        """Now and then: `now` in seconds of any steady clock. What a peer does not take for STALL_SECONDS is dropped."""
+        acked = self._sctp._last_sacked_tsn
+        if acked != self._acked or self.buffered <= STALL_BYTES:
+            self._stalled = self._stalled and acked == self._acked
+            self._acked, self._moved_at = acked, now
+        elif now - self._moved_at > STALL_SECONDS:
+            self._stalled = True
+            for key in [key for key, channel in self._opened.items() if channel.bufferedAmount]:
+                self._drop(key)
 
     def close(self) -> None:
         """End the association (ABORT) and all channels."""
         if not self.closed:
             _run(self._sctp.stop())
         self._opened.clear()
+        self._leaving.clear()
         self._sctp._data_channel_queue.clear()
 
     def _open(self, label: str, sender: str) -> Any:
         from aiortc.rtcdatachannel import RTCDataChannel, RTCDataChannelParameters
 
         name, protocol = label.encode(), sender.encode()
-        unnumbered = sum(channel.id is None for channel in self._opened.values())
-        if len(name) > MAX_NAME or len(protocol) > MAX_NAME or len(self._sctp._data_channels) + unnumbered >= MAX_CHANNELS:
+        if len(name) > MAX_NAME or len(protocol) > MAX_NAME or len(self._sctp._data_channels) >= _MAX_STREAMS // 2:
             return None
+        ours = set(self._opened.values())
+        if len(ours) + sum(channel not in ours for channel in self._sctp._data_channels.values()) >= MAX_CHANNELS:
+            idle = next((key for key, channel in self._opened.items() if not channel.bufferedAmount and channel.id is not None), None)
+            if idle is None:
+                return None
+            self._leave(idle)
         channel: Any = RTCDataChannel(self._sctp, RTCDataChannelParameters(label=label, protocol=sender), False)
         # aiortc's own message says lengths in characters (1.16), which RFC 8832 5.1 wants in bytes: "phòng khám" would arrive cut.
         opening = pack("!BBHLHH", 3, 0, 0, 0, len(name), len(protocol)) + name + protocol
@@ -152,6 +196,12 @@ class DataChannels:
         if self._opened.get(key) is channel:
             del self._opened[key]
 
+    def _leave(self, key: tuple[str, str]) -> None:
+        channel = self._opened.pop(key)
+        self._leaving.add(channel)
+        channel.on("close", lambda: self._leaving.discard(channel))
+        channel.close()
+
     def _drop(self, key: tuple[str, str]) -> None:
         """Close a channel at once: aiortc would first send what waits in it."""
         channel = self._opened.pop(key)
@@ -160,6 +210,12 @@ class DataChannels:
         queue.clear()
         queue.extend(kept)
         channel.close()
+
+
+def prepare() -> None:
+    """Load what an association needs, which takes half a second the first time."""
+    import aiortc.rtcdatachannel
+    import aiortc.rtcsctptransport  # noqa: F401
 
 
 class _Transport:

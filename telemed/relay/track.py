@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from telemed.ports import Kind, LayerChoice, Published, TrackInfo
 from telemed.relay.forward import Forwarder, Stream
-from telemed.relay.keyframes import is_keyframe
+from telemed.relay.keyframes import KEYFRAMES
 
 if TYPE_CHECKING:
     from telemed.relay.peer import Peer
@@ -59,13 +59,15 @@ class Track:
         self.slots: list[Slot] = []
         self.muted = False
         self.live = False
+        self.payload_type = -1  # of its newest stream's first packet
         self.asked: dict[str, float] = {}  # rid -> when a keyframe was asked for
         self.rates: dict[str, tuple[float, int, float]] = {}  # rid -> (time, bytes then, bit/s)
 
     @property
     def codec(self) -> str:
-        """Name of the first agreed format."""
-        return next((f.written for f in self.formats.values()), "")
+        """Name of the format that is sent; of the first agreed one while nothing is."""
+        sent = self.formats.get(self.payload_type)
+        return sent.written if sent is not None else next((f.written for f in self.formats.values()), "")
 
     def info(self) -> TrackInfo:
         """What others may know of it."""
@@ -83,9 +85,14 @@ class Track:
         """The first packet of a layer came."""
         self.streams[rid] = stream
         if self.kind == "video":
-            stream.keyframe = is_keyframe(self.codec.lower())
+            stream.keyframe = self.keyframe
         for slot in self.slots:
             slot.update()
+
+    def keyframe(self, payload: memoryview, second: int) -> bool:
+        """Whether a picture begins with this packet, by its own format: who agreed on several may send any, and change."""
+        sent = self.formats.get(second & 127)
+        return sent is not None and KEYFRAMES[sent.name](payload)
 
     def need_keyframe(self, rid: str, now: float) -> bool:
         """Whether the publisher is to be asked now; asking is merged and limited for all subscribers."""

@@ -59,6 +59,11 @@ def keyframe(payload: Buffer) -> bool:
 
     A stream is to be entered at the parameter sets; an IDR slice counts because some send those only in the SDP.
     """
+    kind = payload[0] & 31 if len(payload) else 0
+    if 0 < kind < 24:
+        return kind in (IDR, SPS)
+    if kind == FU_A:
+        return len(payload) > 1 and payload[1] & 0x80 != 0 and payload[1] & 31 in (IDR, SPS)
     try:
         found = units(payload)
     except WireError:

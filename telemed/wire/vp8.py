@@ -66,6 +66,8 @@ def descriptor(payload: Buffer) -> Descriptor:
 
 def keyframe(payload: Buffer) -> bool:
     """Whether a keyframe begins here; False too for what cannot be read."""
+    if not len(payload) or payload[0] & 0x17 != 0x10:  # most packets: not the start of the first partition
+        return False
     try:
         return descriptor(payload).keyframe
     except WireError:

@@ -89,6 +89,8 @@ def descriptor(payload: Buffer) -> Descriptor:
 
 def keyframe(payload: Buffer) -> bool:
     """Whether a keyframe's lowest layer begins here; False too for what cannot be read."""
+    if not len(payload) or payload[0] & 0x48 != 0x08:  # most packets: predicted, or not the start of a frame
+        return False
     try:
         return descriptor(payload).keyframe
     except WireError:

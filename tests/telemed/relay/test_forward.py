@@ -44,7 +44,7 @@ class Bench:
         self.step.endpoints[self.publisher.getsockname()] = self.source
         self.streams = [Stream(self.source, ssrc, 90000, True, self) for ssrc in (1, 2)]
         for stream in self.streams:
-            stream.keyframe = lambda payload: not payload[1] & 1
+            stream.keyframe = lambda payload, _: not payload[1] & 1
             self.source.streams[stream.ssrc] = stream
         types = bytearray(256)
         types[96], types[96 | 128] = 100, 100 | 128
