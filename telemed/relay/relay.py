@@ -73,6 +73,7 @@ class Relay:
     async def start(self) -> None:
         """Open the sockets. Raises OSError when the address is taken."""
         self._loop = asyncio.get_running_loop()
+        sctp.prepare()  # before anyone is there who would hear how long it takes; not in a thread: its modules import each other
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_DGRAM)
         sock.setblocking(False)
@@ -91,8 +92,6 @@ class Relay:
             self._tcp = TcpCandidates(self)
             await self._tcp.start(self._host, port)
         self.candidates = tuple(self._candidate_lines(host, port))
-        # What data channels need takes its time to load, which those who are in a call would hear.
-        self._loop.run_in_executor(None, sctp.prepare)
         self._loop.add_reader(sock.fileno(), self.forwarding.pump)
         self._due = self._loop.time() + TICK
         self._timer = self._loop.call_at(self._due, self._tick)

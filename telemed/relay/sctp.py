@@ -41,8 +41,7 @@ class DataChannels:
         self, send: Callable[[bytes], None], role_server: bool, remote_port: int, remote_max_message: int,
         on_message: Callable[[str, bytes | str], None], max_buffered: int = MAX_BUFFERED,
     ) -> None:  # fmt: skip
-        # Here and not above: aiortc's package imports PyAV, and so does this module of it by way of rtcdtlstransport and rtp
-        # (1.16: `from av import AudioFrame`). It costs 25 MB once a process, which a relay without data channels does not pay.
+        # Here and not above: aiortc's package imports PyAV (1.16), half a second and 25 MB that who only reads this module does not pay.
         from aiortc.rtcsctptransport import RTCSctpCapabilities, RTCSctpTransport
 
         self._on_message = on_message

@@ -99,10 +99,9 @@ async def test_a_file_and_vital_signs_reach_the_others_over_data_channels(relay:
         async def listen(client: Client) -> None:
             own = heard[client.you["id"]] = {"file": [], "vitals": []}
             async for event in client.events():
-                if event.type == "data":
-                    if event.message["data"]:
-                        assert event.message["from"] == "a"
-                        own[event.message["label"]].append(event.message["data"])
+                if event.type == "data" and event.message["data"]:
+                    assert event.message["from"] == "a"
+                    own[event.message["label"]].append(event.message["data"])
 
         listening = [asyncio.create_task(listen(client)) for client in (a, b, c)]
         for label in ("file", "vitals"):
