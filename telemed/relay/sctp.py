@@ -158,8 +158,8 @@ class DataChannels:
         name, protocol = label.encode(), sender.encode()
         if len(name) > MAX_NAME or len(protocol) > MAX_NAME or len(self._sctp._data_channels) >= _MAX_STREAMS // 2:
             return None
-        ours = set(self._opened.values())
-        if len(ours) + sum(channel not in ours for channel in self._sctp._data_channels.values()) >= MAX_CHANNELS:
+        unnumbered = sum(channel.id is None for channel in self._opened.values())
+        if self._live() + unnumbered >= MAX_CHANNELS:
             idle = next((key for key, channel in self._opened.items() if not channel.bufferedAmount and channel.id is not None), None)
             if idle is None:
                 return None
@@ -174,10 +174,14 @@ class DataChannels:
         channel.on("close", lambda: self._closed(key, channel))
         return channel
 
+    def _live(self) -> int:
+        """Channels of both sides that have a number and are not being closed."""
+        return sum(channel.readyState in ("connecting", "open") for channel in self._sctp._data_channels.values())
+
     def _announced(self, channel: Any) -> None:
         """The peer opened a channel."""
         if (
-            len(self._sctp._data_channels) > MAX_CHANNELS
+            self._live() > MAX_CHANNELS
             or len(channel.label.encode()) > MAX_NAME
             or len(channel.protocol.encode()) > MAX_NAME
         ):

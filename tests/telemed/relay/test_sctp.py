@@ -100,6 +100,72 @@ async def test_channels_messages_and_names_are_bounded(pair: Pair) -> None:
     assert pair.client.send("chat", "7", "again")
 
 
+async def test_the_longest_unused_channel_makes_room(pair: Pair) -> None:
+    for sent, n in enumerate([*range(21), 0, *range(21, 40)], 1):
+        assert pair.client.send("chat", str(n), "x")
+        await pair.until(lambda sent=sent: len(pair.heard["server"]) == sent and not pair.client.buffered)  # type: ignore[misc]
+    await pair.until(lambda: len(pair.client._sctp._data_channels) == sctp.MAX_CHANNELS)
+    # Of 0 to 39 the first eight had to go, but for 0, which was used again.
+    left = {channel.protocol for channel in pair.client._sctp._data_channels.values()}
+    assert left == {"0", *(str(n) for n in range(9, 40))}
+    await pair.until(lambda: len(pair.server._sctp._data_channels) == sctp.MAX_CHANNELS)
+
+
+async def test_what_is_small_does_not_wait_for_what_is_large(pair: Pair) -> None:
+    for _ in range(5):
+        assert pair.client.send("file", "an", bytes(50_000))
+    assert pair.client.send("vitals", "an", "1")
+    assert pair.client.send("file", "an", "end")  # in its channel's order nevertheless
+    assert pair.client.send("vitals", "an", "2")
+    await pair.until(lambda: len(pair.heard["server"]) == 8)
+    labels = [label for label, _ in pair.heard["server"]]
+    assert labels[0] == "vitals"
+    assert [m for label, m in pair.heard["server"] if label == "vitals"] == ["1", "2"]
+    assert [m for label, m in pair.heard["server"] if label == "file"] == [bytes(50_000)] * 5 + ["end"]
+
+
+async def test_channels_of_one_who_left_end_after_what_waits_in_them(pair: Pair) -> None:
+    for sender in ("an", "bình"):
+        assert pair.client.send("file", sender, "x")
+    await pair.until(lambda: len(pair.heard["server"]) == 2)
+    for _ in range(3):
+        pair.client.send("file", "an", bytes(50_000))
+    pair.client.forget("an")
+    assert pair.client.buffered > 50_000  # counted on
+    await pair.until(lambda: len(pair.server._sctp._data_channels) == 1)
+    assert len(pair.heard["server"]) == 5
+    assert pair.client.send("file", "an", "anew")
+    await pair.until(lambda: len(pair.heard["server"]) == 6)
+
+
+async def test_the_window_is_told_and_opened_again(pair: Pair) -> None:
+    windows: list[int] = []
+
+    def told(data: bytes) -> bool:
+        if data[12] == 3:
+            windows.append(unpack_from("!L", data, 20)[0])
+        return False
+
+    pair.lose = told
+    pair.client.send("file", "an", bytes(3_000))
+    await pair.until(lambda: len(pair.heard["server"]) == 1)
+    assert windows[-1] == sctp.WINDOW
+    pair.server.hold(sctp.WINDOW - 10_000)
+    pair.client.send("file", "an", "x")
+    await pair.until(lambda: len(pair.heard["server"]) == 2)
+    assert windows[-1] == 10_000
+    pair.server.hold(10 * sctp.WINDOW)
+    pair.client.send("file", "an", "x")
+    await pair.until(lambda: len(pair.heard["server"]) == 3)
+    assert windows[-1] == 0
+    count = len(windows)
+    pair.server.hold(100_000)
+    assert windows[-1] == sctp.WINDOW - 100_000
+    pair.server.hold(0)
+    assert len(windows) == count + 1  # what is wide open is not told again
+    assert not pair.server.closed
+
+
 async def test_the_peer_may_say_a_smaller_size() -> None:
     channels = DataChannels(lambda data: None, True, 5000, 1_000, lambda label, message: None)
     assert channels.send("chat", "an", bytes(1_000))

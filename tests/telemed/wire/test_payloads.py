@@ -5,7 +5,7 @@ import pytest
 from telemed.wire import av1, h264, vp8, vp9
 from telemed.wire.errors import WireError
 
-from .fuzz import holds
+from .fuzz import holds, mutated
 
 
 def test_vp8_with_everything() -> None:
@@ -179,6 +179,29 @@ def test_dependency_descriptor_that_cannot_be_read() -> None:
     endless = Bits().put((1, 1), (1, 1), (0, 6), (1, 16), (1, 1), (0, 4), (0, 6), (31, 5))
     with pytest.raises(WireError, match="templates"):
         av1.dependency(endless.put(*[(0, 2)] * 300).done())
+
+
+def test_the_quick_look_for_keyframes_agrees_with_the_whole_reading() -> None:
+    """On the packet's path no record is made; what it says is the same."""
+    vp9s = ("aa 8123 00 09 38 0140 00b4 0280 0168 02 00 34 01 ff", "88 05 ff")
+    begun = {
+        "vp8": (vp8.keyframe, lambda data: vp8.descriptor(data).keyframe, ("90 f0 ffff 2a 6f 10", "10 00", "9080 05 00", "b010 1f 00")),
+        "vp9": (vp9.keyframe, lambda data: vp9.descriptor(data).keyframe, vp9s),
+        "h264": (
+            h264.keyframe, lambda data: any(u.start and u.type in (5, 7) for u in h264.units(data)),
+            ("78 0002 6742 0003 68ce3c", "7c 85 88", "7a 0001 0001 00 0000 65", "65 88", "7d 85 0000 88"),
+        ),
+    }  # fmt: skip
+    for name, (quick, whole, samples) in begun.items():
+        found = set()
+        for data in mutated([bytes.fromhex(sample) for sample in samples], 700):
+            try:
+                expected = whole(data)
+            except WireError:
+                expected = False
+            assert quick(memoryview(data)) is expected, (name, data.hex())
+            found.add(expected)
+        assert found == {True, False}
 
 
 def test_any_bytes() -> None:
