@@ -154,7 +154,8 @@ class Relay:
         return {
             "peers": len(self.peers), "rooms": len(self.rooms), "tracks": sum(len(r.tracks) for r in self.rooms.values()),
             "received": sum(p.endpoint.received_packets for p in self.peers), "sent": sum(p.endpoint.sent_packets for p in self.peers),
-            "strangers": self.forwarding.strangers, "unsent": self.forwarding.unsent, "cpu": share, "late": self.late,
+            "strangers": self.forwarding.strangers, "unsent": self.forwarding.unsent,
+            "policed": sum(p.data.policed for p in self.peers), "cpu": share, "late": self.late,
         }
 
     # For peers.

@@ -57,4 +57,13 @@ def test_a_file_and_vital_signs_arrive_as_they_were_sent(browser: Any, relay: Ou
     for tab in (doctor, nurse):
         assert tab.page.evaluate("window.bySignalling") == 0
         assert not tab.complaints, tab.complaints
+    # Who leaves in the middle of a file: the other does not wait for the rest.
+    nurse.page.set_input_files("#file-input", {"name": "phim.bin", "mimeType": "application/octet-stream", "buffer": bytes(9_000_000)})
+    coming = doctor.page.locator("#chat-list progress")
+    until(lambda: coming.count() and coming.get_attribute("value") != "0")
+    nurse.page.click("[data-action=leave-ask]")
+    nurse.page.click("#leave-dialog [data-action=leave]")
+    until(lambda: "phim.bin: chưa nhận đủ" in doctor.page.inner_text("#chat-list"), 10)
+    assert not doctor.complaints, doctor.complaints
+    for tab in (doctor, nurse):
         tab.context.close()
