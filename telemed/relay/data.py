@@ -19,6 +19,7 @@ RATE: Final = 2_000_000.0  # a second, of one peer
 TOTAL: Final = 4_000_000.0  # of all peers of the relay that send at the time
 MESSAGE_COST: Final = 4_096
 POLICED: Final = 4 * WINDOW  # a peer that owes more does not keep to the window
+SHARE: Final = 0.2  # of a link's estimate that data get beside sound and pictures, however little these leave
 MAX_EARLY: Final = 64 << 10  # bytes kept for a peer whose handshake is not done
 
 
@@ -91,6 +92,7 @@ class Data:
         if self._channels is None:
             return
         self._channels.tick(now)
+        self._channels.pace(self._spare())
         relay = self._peer.relay
         if self._peer in relay.sending:
             self._debt = max(0.0, self._debt - min(RATE, TOTAL / len(relay.sending)) * (now - self._at))
@@ -99,6 +101,13 @@ class Data:
             self._channels.hold(int(self._debt) + self._slowest)
             if not self._debt and not self._slowest:
                 relay.sending.discard(self._peer)
+
+    def _spare(self) -> float:
+        """Bytes a second that sound and pictures leave of the peer's link, a share of it at least; 0 when it gets none of them: all."""
+        if all(slot.forwarder.stream is None for slot in self._peer.slots.values()):
+            return 0.0
+        link = self._peer.reports.link
+        return max(SHARE * link.estimate / 8, link.estimate / 8 - link.byte_rate)
 
     def close(self) -> None:
         """End them; the peer is told."""

@@ -14,6 +14,8 @@ MAX_BUFFERED: Final = 4 << 20
 WINDOW: Final = 512 << 10  # bytes that the peer may have on the way to us (RFC 9260 6.2); more than the largest message
 STALL_SECONDS: Final = 10.0  # without an acknowledgement while more than STALL_BYTES wait
 STALL_BYTES: Final = 64 << 10
+CHUNK: Final = 1_200  # the least that may be on the way
+FIRST_TRIP: Final = 0.1  # seconds that a round trip is taken for while none is measured
 SMALL: Final = 1_024  # messages up to this go before those of other channels: vital signs do not wait for a picture
 MAX_NAME: Final = 256  # bytes of a label or protocol
 # What one association may keep in aiortc. A browser stays far below: it fills a window of 1 MiB with chunks of 1.1 KB.
@@ -50,6 +52,7 @@ class DataChannels:
         self._opened: dict[tuple[str, str], Any] = {}  # (label, protocol) -> channel, the longest unused first
         self._leaving: set[Any] = set()  # channels that still send what waits in them
         self._held = 0
+        self._most = 0  # bytes that we may have on the way, 0: as congestion control has it
         self._acked = self._moved_at = 0.0
         self._stalled = False
         transport: Any = _Transport(send, "server" if role_server else "client")
@@ -80,6 +83,7 @@ class DataChannels:
             log.info("data channels end: %s: %s", type(error).__name__, error)
             self.close()
             return
+        self._narrow()
         chunks = sum(len(stream.reassembly) for stream in sctp._inbound_streams.values())
         if (
             sctp._advertised_rwnd + self._held < -_SLACK
@@ -127,6 +131,15 @@ class DataChannels:
         self._held = octets
         if before < WINDOW // 2 and sctp._advertised_rwnd > before and sctp.state == "connected":
             _run(sctp._send_sack())  # it may be waiting for this
+
+    def pace(self, rate: float) -> None:
+        """Send at most about so many bytes a second from now on; 0: what congestion control allows, which fills every queue on the way."""
+        self._most = max(CHUNK, int(rate * (self._sctp._srtt or FIRST_TRIP))) if rate else 0
+        self._narrow()
+
+    def _narrow(self) -> None:
+        if self._most and self._sctp._cwnd > self._most:
+            self._sctp._cwnd = self._most
 
     def forget(self, sender: str) -> None:
         """End the channels with protocol `sender`, after what waits in them."""

@@ -166,6 +166,26 @@ async def test_the_window_is_told_and_opened_again(pair: Pair) -> None:
     assert not pair.server.closed
 
 
+async def test_no_more_is_on_the_way_than_the_pace_allows(pair: Pair) -> None:
+    pair.client.send("file", "an", "x")
+    await pair.until(lambda: len(pair.heard["server"]) == 1)
+    most = 0
+    for rate, allowed in ((0.0, 0), (20_000.0, 20_000.0), (1.0, sctp.CHUNK)):
+        pair.client._sctp._srtt, pair.client._sctp._rttvar = 1.0, 0.0
+        pair.client._sctp._update_rto = lambda trip: None
+        pair.client.pace(rate)
+        pair.client.send("file", "an", bytes(200_000))
+        pair.heard["server"].clear()
+        while not pair.heard["server"]:
+            await asyncio.sleep(0)
+            flight = pair.client._sctp._flight_size
+            most = max(most, flight)
+            assert not allowed or flight <= allowed + 2 * sctp.CHUNK  # one to grow by, one begun below the bound
+        if not rate:
+            assert most > 30_000, "else nothing is seen here"
+    assert not pair.client.closed
+
+
 async def test_the_peer_may_say_a_smaller_size() -> None:
     channels = DataChannels(lambda data: None, True, 5000, 1_000, lambda label, message: None)
     assert channels.send("chat", "an", bytes(1_000))
