@@ -39,12 +39,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
-        return asyncio.run(_serve(settings, args, announce))
+        # A relay is woken for each datagram; uvloop spends a third less on that. It does not exist for Windows.
+        with asyncio.Runner(loop_factory=_loop) as runner:
+            return runner.run(_serve(settings, args, announce))
     except OSError as e:
         print(f"telemed: {e}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 0
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 async def _serve(settings: Settings, args: argparse.Namespace, announce: tuple[tuple[str, int], ...]) -> int:

@@ -23,6 +23,7 @@ QUEUE_FREE, QUEUE_CUT = 0.12, 0.6  # s of standing queue left alone; the most th
 QUEUE_SERIOUS = 0.06  # s; below it the decrease after overuse is gentler in proportion: jitter looks like a queue that begins
 STALL, STALL_GRACE = 0.2, 0.6  # s without any arrival, and s for which what it did to delays is overlooked
 BASE_WINDOW = 10.0  # s for which a lowest delay counts (twice)
+PROOF = 4  # measured rates of arrival, or receiver reports, before the estimate is believed
 SILENCE = 1.0  # s without feedback while sending: the link is cut or chokes
 
 
@@ -52,6 +53,7 @@ class Estimator:
         "_probe",
         "_remb",
         "_remb_at",
+        "_samples",
         "_shown",
         "_shown_at",
         "_since",
@@ -87,6 +89,7 @@ class Estimator:
         self._acked = 0.0
         self._last_sample = 0.0
         self._bytes = 0
+        self._samples = 0
         self._since = -1.0  # arrival that opened the window of the acknowledged rate
         self._base = self._base_before = UNLIMITED  # lowest arrival minus send: both clocks' offset and the way
         self._base_since = now
@@ -115,6 +118,11 @@ class Estimator:
         if self.queue > QUEUE_FREE and self._stalled_until < self._feedback:
             rate *= 1.0 - min(QUEUE_CUT, (self.queue - QUEUE_FREE) * 2.0)
         return int(max(self.minimum, min(rate, self.maximum, self._remb)))
+
+    @property
+    def proven(self) -> bool:
+        """Whether the receiver has told enough for the estimate to be more than a guess."""
+        return self._samples >= PROOF or self._remb < UNLIMITED
 
     @property
     def acknowledged(self) -> int:
@@ -194,6 +202,7 @@ class Estimator:
         self._bytes += octets
         passed = newest - self._since
         if passed >= 0.2:
+            self._samples += 1
             self._last_sample = rate = self._bytes * 8 / passed
             self._acked = rate if not self._acked else self._acked + (rate - self._acked) * 0.4
             self._since, self._bytes = newest, 0
@@ -228,7 +237,9 @@ class Estimator:
         elif state == NORMAL and self.queue < QUEUE_FREE:  # while a queue drains the rate is held
             if self._capacity and acked > self._capacity * (1.0 + CAPACITY_BAND):
                 self._capacity = 0.0
-            if self._capacity and rate > self._capacity * (1.0 - CAPACITY_BAND):
+            if self._samples < 3 * PROOF and min(acked, self._last_sample) > rate:
+                raised = min(acked, self._last_sample)  # it arrives, and no queue grows: that much the link carries
+            elif self._capacity and rate > self._capacity * (1.0 - CAPACITY_BAND):
                 raised = rate + max(4_000.0, 8_000.0 / (self.round_trip + 0.1)) * passed
             else:
                 raised = rate * RISE**passed + 1_000.0 * passed
@@ -328,6 +339,7 @@ class Estimator:
             if round_trip < self._trip or now > self._trip_at:
                 self._trip, self._trip_at = round_trip, now + 60.0
             self.queue = round_trip - self._trip
+        self._samples += 1
         passed = min(now - self._updated, 2.0)
         self._updated = self._feedback = now
         limit = self.loss

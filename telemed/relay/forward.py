@@ -22,6 +22,8 @@ BATCH: Final = 256  # datagrams before other work of the event loop gets its tur
 VIDEO_RING, AUDIO_RING = 512, 128  # packets kept for resending; powers of two
 MISSING_MAX: Final = 256  # sequence numbers asked for again at most; beyond, a keyframe is cheaper
 REORDERED: Final = 1000  # further apart is a new start of the stream (RFC 3550 A.1 has 3000 for both)
+PADDING: Final = 255  # the most that one packet can have of it
+_PADDING: Final = bytes(PADDING - 1) + bytes([PADDING])
 BEDE: Final = 0xBEDE  # one-byte header extensions (RFC 8285 4.2)
 
 _HEAD: Final = struct.Struct("!BBHII")
@@ -480,10 +482,47 @@ class Forwarding:
         return self._emit(forwarder, second, number, (rtp + rtp_offset) & 0xFFFFFFFF, level, payload, now)
 
     def pad(self, forwarder: Forwarder, now: float) -> int:
-        """A probe: the newest packet once more by RTX (RFC 4588), which receivers drop after counting it. Bytes sent."""
-        if not forwarder.rtx_ssrc or not forwarder.started:
+        """A probe, which receivers drop after counting it: the newest packet once more by RTX (RFC 4588), or padding alone.
+
+        Bytes sent; 0 where neither can be told from media.
+        """
+        if forwarder.rtx_ssrc and forwarder.started:
+            sent = self.resend(forwarder, forwarder.last_sequence, now)
+            if sent:
+                return sent
+        return self._padding(forwarder, now)
+
+    def _padding(self, forwarder: Forwarder, now: float) -> int:
+        """A packet of padding (RFC 3550 5.1): how a link is tried that carries no picture yet, or none any more."""
+        to = forwarder.endpoint
+        rtx = next((kind for kind in forwarder.rtx_payload_types if kind), 0)
+        kind = rtx or next((kind for kind in forwarder.payload_types if kind), 0)
+        if to.tx is None or not kind or not forwarder.counter_byte:
             return 0
-        return self.resend(forwarder, forwarder.last_sequence, now)
+        if rtx:
+            ssrc, stamp = forwarder.rtx_ssrc, forwarder.last_rtp
+            sequence = forwarder.rtx_sequence = (forwarder.rtx_sequence + 1) & 0xFFFF
+        elif forwarder.stream is None:
+            # Between two pictures the numbers of the media are free.
+            ssrc, stamp = forwarder.ssrc, forwarder.last_rtp
+            sequence = forwarder.last_sequence = (forwarder.last_sequence + 1) & 0xFFFF
+            if not forwarder.started:
+                forwarder.started, forwarder.last_time = True, now
+        else:
+            return 0
+        out, view = self._out, self._out_view
+        counter = to.counter = (to.counter + 1) & 0xFFFF
+        _WITH_COUNTER(out, 0, 0xB0, kind & 127, sequence, stamp, ssrc, BEDE, 1, forwarder.counter_byte, counter)
+        end = 20 + PADDING
+        view[20:end] = _PADDING
+        to.sent(counter, now, end)
+        self._length[0] = end
+        if lib.srtp_protect(to.tx, self._out_pointer, self._length):
+            return 0
+        to.sent_packets += 1
+        to.sent_bytes += end
+        self._datagram(to, view[: self._length[0]])
+        return end
 
     def _emit(self, forwarder: Forwarder, second: int, number: int, stamp: int, level: int, payload: memoryview, now: float) -> int:
         to = forwarder.endpoint

@@ -75,9 +75,11 @@ class Link:
             return False
         probe.spent(endpoint.sent_bytes - self._probed)
         self._probed = endpoint.sent_bytes
-        slot = next((s for s in self._peer.slots.values() if s.kind == "video" and s.forwarder.rtx_ssrc and s.forwarder.packets), None)
-        if slot is None:
+        video = [s for s in self._peer.slots.values() if s.kind == "video" and s.track is not None]
+        if not video:
             return True
+        # What runs is repeated by RTX, which looks like it in size and pace.
+        slot = max(video, key=lambda s: (s.forwarder.stream is not None and s.forwarder.rtx_ssrc > 0, s.forwarder.last_time))
         due = probe.due(now)
         for _ in range(40):
             if due <= 0:
@@ -109,8 +111,8 @@ class Link:
         for slot, choice in zip(slots, self._allocator.choose(now, self._estimator.bitrate, wanted), strict=True):
             if slot.kind == "audio":
                 continue
-            # Without a measured rate nothing is known yet: what runs goes on.
-            starved = choice.paused and choice.reason == "bandwidth"
+            # Before anything was heard of the link, the picture itself is what tries it.
+            starved = choice.paused and choice.reason == "bandwidth" and self._estimator.proven
             layer = slot.layer if choice.paused else choice.rid
             if starved != slot.starved or layer != slot.layer:
                 slot.starved, slot.layer = starved, layer

@@ -176,3 +176,51 @@ def test_strangers_and_forged_packets_are_counted_and_dropped(bench: Bench) -> N
     assert bench.step.strangers == 1
     assert bench.source.bad == 1
     assert bench.received() == []
+
+
+def probes(bench: Bench) -> list[rtp.Header]:
+    found = []
+    while True:
+        try:
+            data = bench.receive_session.unprotect(bench.subscriber.recv(2048))
+        except BlockingIOError:
+            return found
+        header = rtp.parse(data)
+        # All that follows the header is padding (RFC 3550 5.1).
+        assert data[0] & 0x20
+        assert data[-1] == len(data) - header.payload_offset
+        found.append(header)
+
+
+def test_a_link_without_a_picture_is_tried_with_padding(bench: Bench) -> None:
+    forwarder = bench.forwarder
+    assert bench.step.pad(forwarder, 1.0) == 0  # nothing would tell how it went
+    forwarder.counter_byte = 0x31
+    sizes = [bench.step.pad(forwarder, 1.0) for _ in range(3)]
+    found = probes(bench)
+    assert min(sizes) > 200
+    assert [h.ssrc for h in found] == [777] * 3
+    bench.step.attach(forwarder, bench.streams[0])
+    bench.publish(1, 500, KEY)
+    assert bench.step.pad(forwarder, 1.0) == 0  # among the packets of a picture there is no room
+    ((number, _),) = bench.received()
+    assert number == (found[-1].sequence + 1) & 0xFFFF
+    bench.step.detach(forwarder)
+    assert bench.step.pad(forwarder, 1.0)
+
+
+def test_probes_go_by_rtx_long_after_the_last_packet_is_forgotten(bench: Bench) -> None:
+    types = bytearray(256)
+    types[100], types[100 | 128] = 101, 101 | 128
+    forwarder = bench.forwarder
+    forwarder.rtx_payload_types, forwarder.rtx_ssrc, forwarder.counter_byte = bytes(types), 888, 0x31
+    assert bench.step.pad(forwarder, 1.0)
+    bench.step.attach(forwarder, bench.streams[0])
+    bench.publish(1, 1, KEY)
+    assert bench.step.pad(forwarder, 1.0)
+    bench.step.detach(forwarder)
+    for n in range(2, 600):
+        bench.publish(1, n)
+    probes_before = forwarder.rtx_sequence
+    assert bench.step.pad(forwarder, 1.0)
+    assert forwarder.rtx_sequence == probes_before + 1
