@@ -29,7 +29,7 @@ class Link:
         self.packet_rate = 200.0
         self.byte_rate = 0.0
         self.dirty = False
-        self.sent = self._estimator.history.sent  # for every packet that carries a transport-wide sequence number
+        self.history = self._estimator.history  # of every packet that carries a transport-wide sequence number
 
     @property
     def estimate(self) -> int:

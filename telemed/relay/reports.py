@@ -51,7 +51,7 @@ class Reports:
         self.link = Link(peer, peer.created)
         self._feedback = FeedbackBuilder()
         peer.endpoint.arrived = self._feedback.note
-        peer.endpoint.sent = self.link.sent
+        peer.endpoint.remember(self.link.history)
         self._tries: dict[int, dict[int, tuple[int, float]]] = {}  # ssrc -> sequence -> (tries, last)
         self._before: dict[int, tuple[int, int]] = {}  # ssrc -> (expected, received) at the last report
         self._report_at = self._peer.created + secrets.randbelow(1000) / 1000
@@ -140,6 +140,8 @@ class Reports:
         """Ten times a second."""
         endpoint = self._peer.endpoint
         reports = b""
+        if noted := endpoint.noted():
+            self._feedback.extend(noted)
         feedback = self._feedback.take(self.ssrc, next(iter(endpoint.streams), 0)) if len(self._feedback) else []
         if now >= self._report_at:
             self._report_at = max(self._report_at + REPORT_SECONDS, now)

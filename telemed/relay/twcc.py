@@ -33,6 +33,10 @@ class FeedbackBuilder:
         """Notes a packet: 16-bit sequence, arrival in microseconds of any steady clock. On the packet path: one append."""
         self._pending.append(arrival_us << 16 | sequence)
 
+    def extend(self, noted: Sequence[int]) -> None:
+        """Notes packets that came before those of `note`; entries as `note` takes them."""
+        self._pending[:0] = noted
+
     def __len__(self) -> int:
         return len(self._pending)
 
@@ -169,32 +173,38 @@ def chunks(symbols: bytearray) -> bytes:
 class SendHistory:
     """Sender side: when each transport-wide sequence left and how large it was, for the last `size` packets (a power of two)."""
 
-    __slots__ = ("_base", "_mask", "_sequences", "_sizes", "_times", "last_sent")
+    __slots__ = ("_base", "last", "mask", "sequences", "sizes", "times")
 
     def __init__(self, size: int = 2048) -> None:
         if size & (size - 1) or not 0 < size <= 0x8000:
             raise ValueError("size must be a power of two up to 32768")
-        self._mask = size - 1
-        self._times = array("d", bytes(8 * size))
-        self._sizes = array("i", bytes(4 * size))  # 0: free or acknowledged; negative: reported lost once
-        self._sequences = array("H", bytes(2 * size))
+        # Arrays of fixed size, which the compiled step writes too (step.c, remember).
+        self.mask = size - 1
+        self.times = array("d", bytes(8 * size))
+        self.sizes = array("i", bytes(4 * size))  # 0: free or acknowledged; negative: reported lost once
+        self.sequences = array("H", bytes(2 * size))
         self._base: float | None = None  # last arrival, unwrapped, microseconds
-        self.last_sent = float("-inf")
+        self.last = array("d", [float("-inf")])
+
+    @property
+    def last_sent(self) -> float:
+        """When the last one left."""
+        return self.last[0]
 
     def sent(self, sequence: int, time: float, size: int) -> None:
         """Notes a packet that leaves: 16-bit sequence, seconds, octets on the wire. On the packet path: four stores."""
-        index = sequence & self._mask
-        self._sequences[index] = sequence
-        self._times[index] = time
-        self._sizes[index] = size
-        self.last_sent = time
+        index = sequence & self.mask
+        self.sequences[index] = sequence
+        self.times[index] = time
+        self.sizes[index] = size
+        self.last[0] = time
 
     def apply(self, arrivals: Sequence[tuple[int, int | None]]) -> list[Acknowledged]:
         """What became of our packets, in order of sequence; `arrivals` as in rtcp.TransportFeedback, microseconds.
 
         A packet is returned once as arrived, and at most once as lost before that (it may have come late). Unknown ones are passed over.
         """
-        times, sizes, sequences, mask = self._times, self._sizes, self._sequences, self._mask
+        times, sizes, sequences, mask = self.times, self.sizes, self.sequences, self.mask
         out: list[Acknowledged] = []
         append = out.append
         offset: float | None = None

@@ -1,0 +1,75 @@
+"""`python -m telemed.relay.build`: compiles step.c, where a C compiler is; `choose` gives the form of the step that there is."""
+
+import hashlib
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Final, Literal
+
+from telemed.relay.forward import Forwarding, Owner
+
+log = logging.getLogger(__name__)
+
+Form = Literal["auto", "python", "compiled"]
+HERE: Final = Path(__file__).parent
+SOURCES: Final = (HERE / "step.c", HERE / "step.h")
+FLAGS: Final = ("-O2", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-fstack-protector-strong", "-D_FORTIFY_SOURCE=2")
+
+
+def library() -> Path:
+    """Where the library of just this source is looked for: beside it, named by its digest and this platform."""
+    digest = hashlib.sha256(b"".join(p.read_bytes() for p in SOURCES) + " ".join(FLAGS).encode()).hexdigest()[:16]
+    return HERE / f"_step-{digest}-{sysconfig.get_platform()}.so"
+
+
+def build() -> Path:
+    """Compile it, unless that was done. Raises FileNotFoundError without a compiler, CalledProcessError when it fails."""
+    path = library()
+    if path.exists():
+        return path
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    if compiler is None:
+        raise FileNotFoundError("no C compiler")
+    fresh = path.with_suffix(f".{os.getpid()}")
+    subprocess.run([compiler, *FLAGS, "-o", str(fresh), str(SOURCES[0])], check=True, timeout=120)
+    fresh.replace(path)  # a relay that starts meanwhile sees all of it or nothing
+    for old in HERE.glob("_step-*.so"):
+        if old != path:
+            old.unlink(missing_ok=True)
+    return path
+
+
+def choose(form: Form, sock: socket.socket, owner: Owner) -> Forwarding:
+    """The step on this socket. Raises compiled.NotBuilt when `compiled` is asked for and cannot be had."""
+    if form == "python":
+        return Forwarding(sock, owner)
+    # Only here: build.py runs before the package's requirements are needed, and the Python form does without cffi's parsing of step.h.
+    from telemed.relay import compiled
+
+    try:
+        return compiled.Forwarding(sock, owner, compiled.load(library()))
+    except compiled.NotBuilt:
+        if form == "compiled":
+            raise
+        log.info("the forwarding step is in Python: python -m telemed.relay.build makes the faster one")
+        return Forwarding(sock, owner)
+
+
+def main() -> int:
+    """0 also where there is no compiler, since nothing depends on it."""
+    try:
+        print(build())
+    except FileNotFoundError as e:
+        print(f"telemed: {e}: the forwarding step stays in Python", file=sys.stderr)
+    except (subprocess.SubprocessError, OSError) as e:
+        print(f"telemed: the forwarding step was not compiled and stays in Python: {e}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
