@@ -1,4 +1,4 @@
-"""`python -m telemed.relay.build`: compiles step.c, where a C compiler is; `choose` gives the form of the step that there is."""
+"""`python -m telemed.relay.build` compiles step.c and feedback.c where a C compiler is; `choose` gives the step in the form there is."""
 
 import hashlib
 import logging
@@ -17,13 +17,15 @@ log = logging.getLogger(__name__)
 
 Form = Literal["auto", "python", "compiled"]
 HERE: Final = Path(__file__).parent
-SOURCES: Final = (HERE / "step.c", HERE / "step.h")
-FLAGS: Final = ("-O2", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-fstack-protector-strong", "-D_FORTIFY_SOURCE=2")
+SOURCES: Final = (HERE / "step.c", HERE / "feedback.c")
+HEADER: Final = HERE / "step.h"
+# No fused multiply-add: the Python form and this one give the same figures to the last bit.
+FLAGS: Final = ("-O2", "-ffp-contract=off", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-fstack-protector-strong")
 
 
 def library() -> Path:
     """Where the library of just this source is looked for: beside it, named by its digest and this platform."""
-    digest = hashlib.sha256(b"".join(p.read_bytes() for p in SOURCES) + " ".join(FLAGS).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(b"".join(p.read_bytes() for p in (*SOURCES, HEADER)) + " ".join(FLAGS).encode()).hexdigest()[:16]
     return HERE / f"_step-{digest}-{sysconfig.get_platform()}.so"
 
 
@@ -36,7 +38,7 @@ def build() -> Path:
     if compiler is None:
         raise FileNotFoundError("no C compiler")
     fresh = path.with_suffix(f".{os.getpid()}")
-    subprocess.run([compiler, *FLAGS, "-o", str(fresh), str(SOURCES[0])], check=True, timeout=120)
+    subprocess.run([compiler, *FLAGS, "-o", str(fresh), *map(str, SOURCES), "-lm"], check=True, timeout=120)  # noqa: S603  our own sources
     fresh.replace(path)  # a relay that starts meanwhile sees all of it or nothing
     for old in HERE.glob("_step-*.so"):
         if old != path:

@@ -5,17 +5,20 @@ Built by `python -m telemed.relay.build` where a C compiler is; without it, or w
 
 import ipaddress
 import logging
+import math
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, cast
 
 from cffi import FFI
 
-from telemed.relay import forward
+from telemed.relay import forward, trend, twcc
 from telemed.relay import srtp as libsrtp
+from telemed.relay.estimator import Estimator
 from telemed.relay.forward import BATCH, Address, Owner
 from telemed.relay.srtp import Keys
-from telemed.relay.twcc import SendHistory
+from telemed.wire.errors import WireError
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +145,7 @@ class Endpoint(forward.Endpoint):
         self.c.noted_count = 0
         return list(ffi.unpack(self.c.noted, count)) if count else []
 
-    def remember(self, history: SendHistory) -> None:
+    def remember(self, history: twcc.SendHistory) -> None:
         super().remember(history)
         times, last = ffi.from_buffer("double[]", history.times), ffi.from_buffer("double[]", history.last)
         sizes, sequences = ffi.from_buffer("int[]", history.sizes), ffi.from_buffer("uint16_t[]", history.sequences)
@@ -150,6 +153,75 @@ class Endpoint(forward.Endpoint):
         c = self.c
         c.history_times, c.history_last, c.history_sizes, c.history_sequences = times, last, sizes, sequences
         c.history_mask = history.mask
+
+
+class Digest(twcc.Digest):
+    """What one feedback tells, in C arrays; good until the next one is read."""
+
+    __slots__ = ("c",)
+
+    def __init__(self, c: Any) -> None:
+        self.c = c
+        self.count, self.lost, self.octets, self.lost_octets = c.count, c.lost, c.octets, c.lost_octets
+        self.delay, self.newest, self.last_sent = c.delay, c.newest, c.last_sent
+        self.first = (c.first_sent, c.first_came) if c.count > c.lost else None
+
+    @property
+    def packets(self) -> list[twcc.Acknowledged]:  # type: ignore[override]
+        c, n = self.c, self.count
+        lists = ffi.unpack(c.sent, n), ffi.unpack(c.came, n), ffi.unpack(c.size, n)
+        return [(sent, None if came != came else came, size) for sent, came, size in zip(*lists, strict=True)]
+
+
+class History(twcc.SendHistory):
+    """When each packet left; see twcc.SendHistory."""
+
+    __slots__ = ("_c", "_digest", "_keep", "_lib")
+
+    def __init__(self, lib: Any, digest: Any, size: int = 2048) -> None:
+        super().__init__(size)
+        self._lib, self._digest = lib, digest
+        self._keep = (
+            ffi.from_buffer("double[]", self.times), ffi.from_buffer("double[]", self.base), ffi.from_buffer("int[]", self.sizes),
+            ffi.from_buffer("uint16_t[]", self.sequences),
+        )  # fmt: skip
+        self._c = ffi.new("step_history *", (*self._keep, self.mask))
+
+    def digest(self, body: bytes) -> Digest:
+        if self._lib.step_feedback(ffi.from_buffer(body), len(body), self._c, self._digest):
+            raise WireError("RTCP: feedback cut off")
+        return Digest(self._digest)
+
+
+class Trend(trend.Trend):
+    """Whether a queue grows on the way; see trend.Trend."""
+
+    __slots__ = ("_c", "_lib")
+
+    def __init__(self, lib: Any) -> None:
+        self._lib, self._c = lib, ffi.new("step_trend *")
+        self._c.threshold = trend.THRESHOLD_START
+        self.restart()
+
+    @property
+    def state(self) -> int:  # type: ignore[override]
+        return int(self._c.state)
+
+    @property
+    def jitter(self) -> float:  # type: ignore[override]
+        return float(self._c.jitter)
+
+    def restart(self) -> None:
+        self._lib.step_trend_restart(self._c)
+
+    def follow(self, digest: twcc.Digest) -> int:
+        return int(self._lib.step_trend_feed(self._c, digest.c)) if isinstance(digest, Digest) else self.feed(digest.packets)
+
+    def feed(self, packets: Iterable[twcc.Acknowledged]) -> int:
+        c = ffi.new("step_digest *")
+        for n, (sent, came, size) in enumerate(packets):
+            c.sent[n], c.came[n], c.size[n], c.count = sent, math.nan if came is None else came, size, n + 1
+        return int(self._lib.step_trend_feed(self._c, c))
 
 
 class Cache:
@@ -232,6 +304,7 @@ class Forwarding(forward.Forwarding):
         super().__init__(sock, owner)
         self._lib = lib
         self._step = lib.step_new(sock.fileno(), _theirs("srtp_unprotect"), _theirs("srtp_unprotect_rtcp"), _theirs("srtp_protect"))
+        self._digest = ffi.new("step_digest *")  # one for all: a feedback is done with before the next
         self._event, self._left = ffi.new("step_event *"), ffi.new("int *")
 
     def close(self) -> None:
@@ -250,6 +323,9 @@ class Forwarding(forward.Forwarding):
 
     def forwarder(self, endpoint: forward.Endpoint, ssrc: int, payload_types: bytes, owner: Any) -> Forwarder:
         return Forwarder(cast("Endpoint", endpoint), ssrc, payload_types, owner)
+
+    def estimator(self, now: float) -> Estimator:
+        return Estimator(now, history=History(self._lib, self._digest), trend=Trend(self._lib))
 
     def know(self, address: Address, endpoint: forward.Endpoint) -> None:
         super().know(address, endpoint)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final, Protocol
 
+from telemed.relay.estimator import Estimator
 from telemed.relay.srtp import Keys, ffi, lib
 from telemed.relay.twcc import SendHistory
 
@@ -193,6 +194,10 @@ class Forwarding:
     def forwarder(self, endpoint: Endpoint, ssrc: int, payload_types: bytes, owner: Any) -> Forwarder:
         """A track's way to a subscriber, not yet attached."""
         return Forwarder(endpoint, ssrc, payload_types, owner)
+
+    def estimator(self, now: float) -> Estimator:
+        """What a subscriber's link carries."""
+        return Estimator(now)
 
     def know(self, address: Address, endpoint: Endpoint) -> None:
         """Datagrams from `address` are this endpoint's."""

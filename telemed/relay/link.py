@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Final
 
 from telemed.ports import Source
 from telemed.relay.allocate import Allocator, Wanted
-from telemed.relay.estimator import Estimator
 from telemed.relay.probe import Probe
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ class Link:
 
     def __init__(self, peer: "Peer", now: float) -> None:
         self._peer = peer
-        self._estimator = Estimator(now)
+        self._estimator = peer.relay.forwarding.estimator(now)
         self._allocator = Allocator()
         self._choose_at = now
         self._sent = (now, 0, 0)  # time, bytes, packets
@@ -36,9 +35,9 @@ class Link:
         """bit/s that the link is taken to carry."""
         return self._estimator.bitrate
 
-    def feedback(self, packet: "rtcp.TransportFeedback", now: float) -> None:
-        """Transport-wide feedback came."""
-        self._estimator.on_feedback(now, packet.arrivals)
+    def feedback(self, packet: "rtcp.RawFeedback", now: float) -> None:
+        """Transport-wide feedback came. Raises WireError."""
+        self._estimator.on_body(now, packet.body)
 
     def remb(self, bitrate: int, now: float) -> None:
         """The receiver's own estimate came."""

@@ -68,32 +68,32 @@ class Reports:
     def receive(self, data: bytes, now: float) -> None:
         """A decrypted compound packet; what is malformed is dropped whole."""
         try:
-            packets = rtcp.parse(data)
+            for packet in rtcp.parse(data, raw=True):
+                self._one(packet, now)
         except WireError:
             self._peer.endpoint.bad += 1
-            return
-        peer = self._peer
-        for packet in packets:
-            if isinstance(packet, rtcp.TransportFeedback):
-                self.link.feedback(packet, now)
-            elif isinstance(packet, rtcp.Nack):
-                slot = peer.by_ssrc.get(packet.media)
-                if slot is not None:
-                    self._resend(slot, packet.sequences, now)
-            elif isinstance(packet, rtcp.Pli):
-                self._keyframe(packet.media)
-            elif isinstance(packet, rtcp.Fir):
-                for ssrc, _ in packet.entries[:8]:
-                    self._keyframe(ssrc)
-            elif isinstance(packet, rtcp.ReceiverReport):
-                self._blocks(packet.blocks, now)
-            elif isinstance(packet, rtcp.SenderReport):
-                stream = peer.endpoint.streams.get(packet.ssrc)
-                if stream is not None:
-                    stream.report = Sent(packet.ntp, packet.rtp, now)
-                self._blocks(packet.blocks, now)
-            elif isinstance(packet, rtcp.Remb):
-                self.link.remb(packet.bitrate, now)
+
+    def _one(self, packet: rtcp.Packet, now: float) -> None:
+        if isinstance(packet, rtcp.RawFeedback):
+            self.link.feedback(packet, now)
+        elif isinstance(packet, rtcp.Nack):
+            slot = self._peer.by_ssrc.get(packet.media)
+            if slot is not None:
+                self._resend(slot, packet.sequences, now)
+        elif isinstance(packet, rtcp.Pli):
+            self._keyframe(packet.media)
+        elif isinstance(packet, rtcp.Fir):
+            for ssrc, _ in packet.entries[:8]:
+                self._keyframe(ssrc)
+        elif isinstance(packet, rtcp.ReceiverReport):
+            self._blocks(packet.blocks, now)
+        elif isinstance(packet, rtcp.SenderReport):
+            stream = self._peer.endpoint.streams.get(packet.ssrc)
+            if stream is not None:
+                stream.report = Sent(packet.ntp, packet.rtp, now)
+            self._blocks(packet.blocks, now)
+        elif isinstance(packet, rtcp.Remb):
+            self.link.remb(packet.bitrate, now)
 
     def _keyframe(self, ssrc: int) -> None:
         slot = self._peer.by_ssrc.get(ssrc)

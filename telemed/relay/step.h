@@ -62,6 +62,40 @@ typedef struct {
     void *address;                  /* sockaddr_storage */
 } step_event;
 
+/* Transport-wide feedback: what twcc.py and trend.py do for each packet. Lists are of one feedback. */
+
+enum { STEP_STATUSES = 8192, STEP_WINDOW = 20 };
+
+typedef struct {
+    double *times, *base;           /* SendHistory's own arrays; base: NaN before the first */
+    int *sizes;
+    uint16_t *sequences;
+    uint32_t mask;
+} step_history;
+
+typedef struct {
+    uint32_t count, lost;
+    uint64_t octets, lost_octets;   /* that came, that did not */
+    double delay, newest, last_sent;
+    double first_sent, first_came;  /* of the first packet that came */
+    double sent[8192], came[8192];  /* s; came is NaN for a lost one */
+    int size[8192];
+} step_digest;
+
+typedef struct {
+    int state;
+    double jitter, threshold;
+    double first_sent, sent, first_arrived, arrived, last_sent, last_arrived;
+    double delay, smoothed, previous, over, last_point, zero;
+    double sx, sy, sxy, sxx;
+    int count, above, points, oldest;
+    double xs[20], ys[20];
+} step_trend;
+
+int step_feedback(const uint8_t *body, uint32_t size, const step_history *history, step_digest *digest);
+void step_trend_restart(step_trend *trend);
+int step_trend_feed(step_trend *trend, const step_digest *digest);
+
 step *step_new(int fd, step_srtp unprotect, step_srtp unprotect_rtcp, step_srtp protect);
 void step_free(step *s);
 uint64_t step_unsent(const step *s);
