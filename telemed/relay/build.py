@@ -23,6 +23,10 @@ HEADER: Final = HERE / "step.h"
 FLAGS: Final = ("-O2", "-ffp-contract=off", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-fstack-protector-strong")
 
 
+class NotBuilt(Exception):
+    """The library is not there, or is of another source."""
+
+
 def library() -> Path:
     """Where the library of just this source is looked for: beside it, named by its digest and this platform."""
     digest = hashlib.sha256(b"".join(p.read_bytes() for p in (*SOURCES, HEADER)) + " ".join(FLAGS).encode()).hexdigest()[:16]
@@ -47,15 +51,18 @@ def build() -> Path:
 
 
 def choose(form: Form, sock: socket.socket, owner: Owner) -> Forwarding:
-    """The step on this socket. Raises compiled.NotBuilt when `compiled` is asked for and cannot be had."""
+    """The step on this socket. Raises NotBuilt when `compiled` is asked for and cannot be had."""
     if form == "python":
         return Forwarding(sock, owner)
-    # Only here: build.py runs before the package's requirements are needed, and the Python form does without cffi's parsing of step.h.
+    # Only here: the Python form does without cffi's reading of step.h.
     from telemed.relay import compiled
 
     try:
-        return compiled.Forwarding(sock, owner, compiled.load(library()))
-    except compiled.NotBuilt:
+        path = library()
+        if not path.exists():
+            raise NotBuilt("it was not built")
+        return compiled.Forwarding(sock, owner, compiled.load(path))
+    except NotBuilt:
         if form == "compiled":
             raise
         log.info("the forwarding step is in Python: python -m telemed.relay.build makes the faster one")

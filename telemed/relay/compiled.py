@@ -7,6 +7,7 @@ import ipaddress
 import logging
 import math
 import socket
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, cast
@@ -15,6 +16,7 @@ from cffi import FFI
 
 from telemed.relay import forward, trend, twcc
 from telemed.relay import srtp as libsrtp
+from telemed.relay.build import NotBuilt
 from telemed.relay.estimator import Estimator
 from telemed.relay.forward import BATCH, Address, Owner
 from telemed.relay.srtp import Keys
@@ -26,12 +28,8 @@ ffi: Final[Any] = FFI()
 ffi.cdef((Path(__file__).parent / "step.h").read_text())
 
 
-class NotBuilt(Exception):
-    """The library is not there, or is of another source."""
-
-
 def load(path: Path) -> Any:
-    """The library built from step.c. Raises NotBuilt."""
+    """The library built from step.c. Raises NotBuilt when the system does not take it."""
     try:
         return ffi.dlopen(str(path))
     except OSError as e:
@@ -65,23 +63,18 @@ def packed(address: Address) -> bytes:
     if not isinstance(address, tuple):
         return b""
     ip = ipaddress.ip_address(address[0].partition("%")[0])
-    port = address[1].to_bytes(2)
     if ip.version == 4:
-        return bytes(ffi.buffer(ffi.new("uint16_t *", socket.AF_INET))) + port + ip.packed + bytes(8)
+        return struct.pack("=H", socket.AF_INET) + struct.pack("!H", address[1]) + ip.packed + bytes(8)
     flow, scope = (address[2], address[3]) if len(address) > 3 else (0, 0)
-    return (
-        bytes(ffi.buffer(ffi.new("uint16_t *", socket.AF_INET6))) + port + flow.to_bytes(4) + ip.packed
-        + bytes(ffi.buffer(ffi.new("uint32_t *", scope)))
-    )  # fmt: skip
+    return struct.pack("=H", socket.AF_INET6) + struct.pack("!HI", address[1], flow) + ip.packed + struct.pack("=I", scope)
 
 
 def unpacked(data: bytes) -> Address:
     """The other way round, equal to what recvfrom gives."""
-    port = int.from_bytes(data[2:4])
-    if ffi.from_buffer("uint16_t[]", data)[0] == socket.AF_INET:
+    (family,), (port, flow) = struct.unpack_from("=H", data), struct.unpack_from("!HI", data, 2)
+    if family == socket.AF_INET:
         return socket.inet_ntop(socket.AF_INET, data[4:8]), port
-    host, scope = socket.inet_ntop(socket.AF_INET6, data[8:24]), ffi.from_buffer("uint32_t[]", data[24:28])[0]
-    return host, port, int.from_bytes(data[4:8]), scope
+    return socket.inet_ntop(socket.AF_INET6, data[8:24]), port, flow, struct.unpack_from("=I", data, 24)[0]
 
 
 class Endpoint(forward.Endpoint):
@@ -103,7 +96,7 @@ class Endpoint(forward.Endpoint):
         super().__init__(owner)
 
     @property
-    def address(self) -> Address:  # type: ignore[override]
+    def address(self) -> Address:
         return self._address
 
     @address.setter
@@ -114,7 +107,7 @@ class Endpoint(forward.Endpoint):
         self.c.address_size = len(raw)
 
     @property
-    def tcp(self) -> forward.Tcp | None:  # type: ignore[override]
+    def tcp(self) -> forward.Tcp | None:
         return self._tcp
 
     @tcp.setter
@@ -257,7 +250,7 @@ class Stream(forward.Stream):
         self.cache = Cache(lib, self.c)  # type: ignore[assignment]
 
     @property
-    def rtx_of(self) -> "forward.Stream | None":  # type: ignore[override]
+    def rtx_of(self) -> "forward.Stream | None":
         return self._rtx_of
 
     @rtx_of.setter
@@ -288,7 +281,7 @@ class Forwarder(forward.Forwarder):
         super().__init__(endpoint, ssrc, payload_types, owner)
 
     @property
-    def payload_types(self) -> bytes:  # type: ignore[override]
+    def payload_types(self) -> bytes:
         return self._payload_types
 
     @payload_types.setter

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from telemed.wire import rtcp
 
 CHOOSE_SECONDS: Final = 0.2
+CALM_SECONDS: Final = 0.6  # while the link carries all that is wanted, and a fifth more
 
 
 class Link:
@@ -22,6 +23,7 @@ class Link:
         self._estimator = peer.relay.forwarding.estimator(now)
         self._allocator = Allocator()
         self._choose_at = now
+        self._calm = False
         self._sent = (now, 0, 0)  # time, bytes, packets
         self.probe: Probe | None = None
         self._probed = 0
@@ -57,9 +59,11 @@ class Link:
             self.packet_rate = (endpoint.sent_packets - packets) / (now - then)
             self.byte_rate = (endpoint.sent_bytes - octets) / (now - then)
             self._sent = (now, endpoint.sent_bytes, endpoint.sent_packets)
-        if now >= self._choose_at or self.dirty:
-            self._choose_at, self.dirty = now + CHOOSE_SECONDS, False
+        if now >= self._choose_at or self.dirty or (self._calm and not self._plenty()):
+            self.dirty = False
             self._choose(now)
+            self._calm = self._plenty()
+            self._choose_at = now + (CALM_SECONDS if self._calm else CHOOSE_SECONDS)
         if self.probe is None:
             self.probe = self._estimator.poll(now)
             if self.probe is not None:
@@ -90,6 +94,9 @@ class Link:
         probe.spent(endpoint.sent_bytes - self._probed)
         self._probed = endpoint.sent_bytes
         return True
+
+    def _plenty(self) -> bool:
+        return self._allocator.following == self._allocator.everything and self._estimator.bitrate > 1.2 * self._allocator.everything
 
     def _choose(self, now: float) -> None:
         slots: list[Slot] = []

@@ -1,6 +1,5 @@
 """The forwarding step over real sockets and SRTP: numbers stay continuous over wraps, switches, losses, padding; NACKs are answered."""
 
-import shutil
 import socket
 import struct
 from collections.abc import Iterator
@@ -11,9 +10,10 @@ import pytest
 from pylibsrtp import Policy, Session
 
 from telemed.relay import srtp
-from telemed.relay.build import Form, build, choose
+from telemed.relay.build import Form, choose
 from telemed.relay.forward import Stream
 from telemed.wire import rtp
+from tests.telemed.relay.forms import have
 
 PROFILE = srtp.PROFILES[0]
 KEY, FRAME = b"\x10\x00", b"\x10\x01"  # VP8: a keyframe's first payload bytes, and another picture's
@@ -96,11 +96,7 @@ class Bench:
 
 @pytest.fixture(params=["python", "compiled"])
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
-    if request.param == "compiled":
-        if shutil.which("cc") is None:
-            pytest.skip("no C compiler: apt-get install gcc libc6-dev")
-        build()
-    made = Bench(request.param)
+    made = Bench(have(request.param))
     yield made
     made.close()
 
