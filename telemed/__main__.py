@@ -6,11 +6,13 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import cast
 
 import uvicorn
 
 from telemed.app import create
 from telemed.directory.choose import agent as agent_of
+from telemed.relay.build import Form, NotBuilt
 from telemed.relay.relay import Relay
 from telemed.settings import SettingError, Settings
 
@@ -58,9 +60,13 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 
 async def _serve(settings: Settings, args: argparse.Namespace, announce: tuple[tuple[str, int], ...]) -> int:
-    relay = Relay(args.udp_host, args.udp_port, announce)
+    relay = Relay(args.udp_host, args.udp_port, announce, step=cast(Form, settings.step))
     agent = agent_of(settings)
-    await relay.start()
+    try:
+        await relay.start()
+    except NotBuilt as e:
+        print(f"telemed: TELEMED_STEP=compiled: {e}; python -m telemed.relay.build builds it", file=sys.stderr)
+        return 2
     try:
         app = create(relay, settings, agent.sink) if agent is not None else create(relay, settings)
         config = uvicorn.Config(

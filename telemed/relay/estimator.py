@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from .loss import UNLIMITED, LossLimit
 from .probe import Probe, outcome, plan
 from .trend import NORMAL, OVER, Trend
-from .twcc import Acknowledged, SendHistory
+from .twcc import Digest, SendHistory
 
 START, MINIMUM, MAXIMUM = 300_000, 30_000, 20_000_000  # bit/s
 BETA = 0.85  # of what arrives, after overuse
@@ -76,11 +76,12 @@ class Estimator:
     )
 
     def __init__(
-        self, now: float, start: int = START, minimum: int = MINIMUM, maximum: int = MAXIMUM, history: SendHistory | None = None
+        self, now: float, start: int = START, minimum: int = MINIMUM, maximum: int = MAXIMUM, history: SendHistory | None = None,
+        trend: Trend | None = None,
     ) -> None:
         self.history = history or SendHistory()
         self.minimum, self.maximum = minimum, maximum
-        self.trend = Trend()
+        self.trend = trend or Trend()
         self.loss = LossLimit()
         self.round_trip = 0.2  # s
         self.queue = 0.0  # s, standing queue on the way to the subscriber
@@ -137,8 +138,15 @@ class Estimator:
 
     def on_feedback(self, now: float, arrivals: Sequence[tuple[int, int | None]]) -> None:
         """`arrivals` of an rtcp.TransportFeedback: (sequence, arrival in us or None)."""
-        packets = self.history.apply(arrivals)
-        if not packets:
+        self.take(now, Digest(self.history.apply(arrivals)))
+
+    def on_body(self, now: float, body: bytes) -> None:
+        """The same, of a feedback as it came (`SendHistory.digest`). Raises WireError."""
+        self.take(now, self.history.digest(body))
+
+    def take(self, now: float, told: Digest) -> None:
+        """What a feedback told moves the estimate."""
+        if not told.count:
             return
         if not self.transport_wide:
             self.transport_wide = True
@@ -151,36 +159,21 @@ class Estimator:
             self._interval = PROBE_EVERY
             self._next_probe = now
         self._feedback = now
-        last_sent = packets[-1][0]
-        octets = lost = lost_octets = 0
-        delay = UNLIMITED
-        newest = self._newest
-        for left, came, size in packets:
-            if came is None:
-                lost += 1
-                lost_octets += size
-                continue
-            octets += size
-            way = came - left
-            if way < delay:
-                delay = way
-            if came > newest:
-                newest = came
         probe = self._probe
-        probing = probe is not None and self._collect(probe, packets, now, last_sent)
-        if delay < UNLIMITED:
-            self._stall(now, packets)
-            self._time(now, last_sent, delay, newest, octets)
+        probing = probe is not None and self._collect(probe, told, now)
+        if told.first is not None:
+            self._stall(now, told.first)
+            self._time(now, told.last_sent, told.delay, max(self._newest, told.newest), told.octets)
         if not probing:  # a probe fills queues on purpose; the trend starts anew behind it
-            self.loss.observe(len(packets), lost, octets + lost_octets, lost_octets, last_sent, self._delay_rate, self.minimum)
-            self._adapt(now, self.trend.feed(packets))
+            self.loss.observe(
+                told.count, told.lost, told.octets + told.lost_octets, told.lost_octets, told.last_sent, self._delay_rate, self.minimum
+            )
+            self._adapt(now, self.trend.follow(told))
 
-    def _stall(self, now: float, packets: list[Acknowledged]) -> None:
+    def _stall(self, now: float, first: tuple[float, float]) -> None:
         """A handover holds all back for a moment and then delivers it at once: that is no slower link, and nothing is lowered for it."""
-        first = next((packet for packet in packets if packet[1] is not None), None)
-        if first is None or first[1] is None:
-            return
-        if STALL < first[1] - self._newest < 3.0 and first[1] - first[0] - min(self._base, self._base_before) > STALL * 0.75:
+        left, came = first
+        if STALL < came - self._newest < 3.0 and came - left - min(self._base, self._base_before) > STALL * 0.75:
             self._stalled_until = now + STALL_GRACE
             self._since = -1.0  # the rate is counted from behind the hole
 
@@ -281,13 +274,13 @@ class Estimator:
         self._probe = plan(now, min(goal, self._want_all * 1.1, float(self.maximum)), self.trend.jitter)
         return self._probe
 
-    def _collect(self, probe: Probe, packets: list[Acknowledged], now: float, last_sent: float) -> bool:
+    def _collect(self, probe: Probe, told: Digest, now: float) -> bool:
         """Takes the packets of the probe's time; true while they must be kept from the trend."""
-        if last_sent < probe.start:
+        if told.last_sent < probe.start:
             return False
         start, end = probe.start, probe.end
-        probe.seen += [packet for packet in packets if start <= packet[0] <= end]
-        if last_sent > end or now > end + self.round_trip + 0.1:
+        probe.seen += [packet for packet in told.packets if start <= packet[0] <= end]
+        if told.last_sent > end or now > end + self.round_trip + 0.1:
             self._finish(probe, now)
         return True
 

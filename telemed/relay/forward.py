@@ -1,4 +1,4 @@
-"""The forwarding step in Python: from a datagram to every subscriber in one synchronous call.
+"""The forwarding step in Python: from a datagram to every subscriber in one synchronous call. compiled.py has the common case in C.
 
 A packet is decrypted in place in one buffer, kept once for resending, and for each subscriber given a new header and encrypted in
 a second buffer: no task, queue, callback or object for each of them. Everything that is not media (STUN, DTLS, RTCP, streams seen
@@ -12,7 +12,9 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final, Protocol
 
+from telemed.relay.estimator import Estimator
 from telemed.relay.srtp import Keys, ffi, lib
+from telemed.relay.twcc import SendHistory
 
 Address = Any  # what recvfrom gives: (host, port) or (host, port, flow, scope); for TCP the connection itself
 
@@ -70,6 +72,22 @@ class Endpoint:
         """The DTLS handshake is done: media may flow."""
         self.rx_keys, self.tx_keys = rx, tx
         self.rx, self.tx = rx.pointer, tx.pointer
+
+    def add(self, stream: "Stream") -> None:
+        """The peer sends `stream`."""
+        self.streams[stream.ssrc] = stream
+
+    def drop(self, ssrc: int) -> None:
+        """It does no longer."""
+        self.streams.pop(ssrc, None)
+
+    def noted(self) -> list[int]:
+        """Arrivals that `arrived` was not told of, as it is told; each once."""
+        return []
+
+    def remember(self, history: SendHistory) -> None:
+        """Let `history` know of each packet sent with a transport-wide sequence number."""
+        self.sent = history.sent
 
 
 class Stream:
@@ -161,7 +179,43 @@ class Forwarding:
         self._out_pointer = ffi.from_buffer(self._out)
         self._length = ffi.new("int *")
         self.strangers = 0  # datagrams of addresses that no one has authenticated
-        self.unsent = 0  # datagrams that the kernel did not take
+        self.unsent = 0
+
+    # Its parts.
+
+    def endpoint(self, owner: Any) -> Endpoint:
+        """A peer's transport."""
+        return Endpoint(owner)
+
+    def stream(self, endpoint: Endpoint, ssrc: int, clock: int, video: bool, owner: Any) -> Stream:
+        """A stream of a publisher; `clock` in Hz."""
+        return Stream(endpoint, ssrc, clock, video, owner)
+
+    def forwarder(self, endpoint: Endpoint, ssrc: int, payload_types: bytes, owner: Any) -> Forwarder:
+        """A track's way to a subscriber, not yet attached."""
+        return Forwarder(endpoint, ssrc, payload_types, owner)
+
+    def estimator(self, now: float) -> Estimator:
+        """What a subscriber's link carries."""
+        return Estimator(now)
+
+    def know(self, address: Address, endpoint: Endpoint) -> None:
+        """Datagrams from `address` are this endpoint's."""
+        self.endpoints[address] = endpoint
+
+    def forget(self, address: Address) -> None:
+        """They are no one's any more."""
+        self.endpoints.pop(address, None)
+
+    def close(self) -> None:
+        """Nothing is sent or taken after this."""
+
+    def not_sent(self) -> int:
+        """Datagrams that the kernel did not take, since the start."""
+        return self.unsent
+
+    def _changed(self, stream: Stream) -> None:
+        """Who gets the stream, or waits for it, is another than before."""
 
     # Receiving.
 
@@ -403,11 +457,13 @@ class Forwarding:
         if forwarder.stream is not stream:
             forwarder.target = stream
             stream.waiting.append(forwarder)
+            self._changed(stream)
 
     def cancel(self, forwarder: Forwarder) -> None:
         """Forget a switch that has not happened."""
         if forwarder.target is not None:
             forwarder.target.waiting.remove(forwarder)
+            self._changed(forwarder.target)
             forwarder.target = None
 
     def detach(self, forwarder: Forwarder) -> None:
@@ -415,6 +471,7 @@ class Forwarding:
         self.cancel(forwarder)
         if forwarder.stream is not None:
             forwarder.stream.forwarders.remove(forwarder)
+            self._changed(forwarder.stream)
             self._remember(forwarder)
             forwarder.stream = None
 
@@ -424,9 +481,11 @@ class Forwarding:
             self._align(forwarder, stream, sequence, rtp, now)
             if forwarder.stream is not None:
                 forwarder.stream.forwarders.remove(forwarder)
+                self._changed(forwarder.stream)
             forwarder.stream, forwarder.target = stream, None
             stream.forwarders.append(forwarder)
             self.owner.on_switched(forwarder, stream)
+        self._changed(stream)
 
     def _align(self, forwarder: Forwarder, stream: Stream, sequence: int, rtp: int, now: float) -> None:
         """Offsets with which `stream` goes on where the subscriber's numbers stand."""

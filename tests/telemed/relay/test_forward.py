@@ -10,8 +10,10 @@ import pytest
 from pylibsrtp import Policy, Session
 
 from telemed.relay import srtp
-from telemed.relay.forward import Endpoint, Forwarder, Forwarding, Stream
+from telemed.relay.build import Form, choose
+from telemed.relay.forward import Stream
 from telemed.wire import rtp
+from tests.telemed.relay.forms import have
 
 PROFILE = srtp.PROFILES[0]
 KEY, FRAME = b"\x10\x00", b"\x10\x01"  # VP8: a keyframe's first payload bytes, and another picture's
@@ -27,28 +29,28 @@ def session(material: bytes, inbound: bool) -> Session:
 class Bench:
     """A publisher with two layers (SSRC 1 and 2), a subscriber, and the step between them."""
 
-    def __init__(self) -> None:
+    def __init__(self, form: Form) -> None:
         self.relay, self.publisher, self.subscriber = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3))
         for s in (self.relay, self.publisher, self.subscriber):
             s.bind(("127.0.0.1", 0))
             s.setblocking(False)
-        self.step = Forwarding(self.relay, self)  # type: ignore[arg-type]
+        self.step = choose(form, self.relay, self)  # type: ignore[arg-type]
         theirs, ours = bytes(range(28)), bytes(range(50, 78))
         self.send_session, self.ours = session(theirs, False), ours
         self.anew()
         keys = srtp.Keys(PROFILE, theirs, True), srtp.Keys(PROFILE, ours, False)
-        self.source, self.sink = Endpoint(None), Endpoint(None)
+        self.source, self.sink = self.step.endpoint(None), self.step.endpoint(None)
         self.source.secure(*keys)
         self.sink.secure(*keys)
         self.sink.address = self.subscriber.getsockname()
-        self.step.endpoints[self.publisher.getsockname()] = self.source
-        self.streams = [Stream(self.source, ssrc, 90000, True, self) for ssrc in (1, 2)]
+        self.step.know(self.publisher.getsockname(), self.source)
+        self.streams = [self.step.stream(self.source, ssrc, 90000, True, self) for ssrc in (1, 2)]
         for stream in self.streams:
             stream.keyframe = lambda payload: not payload[1] & 1
-            self.source.streams[stream.ssrc] = stream
+            self.source.add(stream)
         types = bytearray(256)
         types[96], types[96 | 128] = 100, 100 | 128
-        self.forwarder = Forwarder(self.sink, 777, bytes(types), None)
+        self.forwarder = self.step.forwarder(self.sink, 777, bytes(types), None)
         self.gaps: list[Stream] = []
         self.switches = 0
 
@@ -87,13 +89,14 @@ class Bench:
             found.append((header.sequence, data[header.payload_offset:]))
 
     def close(self) -> None:
+        self.step.close()
         for s in (self.relay, self.publisher, self.subscriber):
             s.close()
 
 
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    made = Bench()
+@pytest.fixture(params=["python", "compiled"])
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    made = Bench(have(request.param))
     yield made
     made.close()
 
