@@ -141,6 +141,7 @@ class Slot:
         if self.track is not None:
             self.track.slots.remove(self)
         self.track = track
+        self.peer.reports.allocate_soon()
         self.told = None
         self.starved = False
         if track is not None:
