@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from telemed.wire import rtcp
 
 CHOOSE_SECONDS: Final = 0.2
+TRY_SECONDS: Final = 5.0
+TRY_QUEUE, TRY_LOSS = 0.2, 0.15  # s of standing queue, share lost: the link does not carry what is tried
 
 
 class Link:
@@ -26,6 +28,8 @@ class Link:
         self._sent = (now, 0, 0)  # time, bytes, packets
         self.probe: Probe | None = None
         self._probed = 0
+        self._trying: Slot | None = None
+        self._try_until = 0.0  # 0: its first packet has not gone yet
         self.packet_rate = 200.0
         self.byte_rate = 0.0
         self.dirty = False
@@ -75,7 +79,7 @@ class Link:
             return False
         probe.spent(endpoint.sent_bytes - self._probed)
         self._probed = endpoint.sent_bytes
-        slot = next((s for s in self._peer.slots.values() if s.kind == "video" and s.forwarder.rtx_ssrc and s.forwarder.packets), None)
+        slot = self._repeatable()
         if slot is None:
             return True
         due = probe.due(now)
@@ -90,9 +94,32 @@ class Link:
         self._probed = endpoint.sent_bytes
         return True
 
+    def _repeatable(self) -> "Slot | None":
+        """A picture whose packets a probe can repeat."""
+        return next((s for s in self._peer.slots.values() if s.kind == "video" and s.forwarder.rtx_ssrc and s.forwarder.packets), None)
+
+    def _tries(self, slot: "Slot", now: float) -> bool:
+        """Whether a picture that is over the estimate is forwarded all the same, for a moment.
+
+        The estimate of a new link is a guess, and probes that would better it repeat packets of a picture: before the first picture
+        nothing but trying tells what the link carries. Once for each track, one at a time.
+        """
+        if self._trying is None and not slot.tried and self._repeatable() is None:
+            slot.tried, self._trying, self._try_until = True, slot, 0.0
+        if self._trying is not slot:
+            return False
+        if not self._try_until and slot.forwarder.packets:
+            self._try_until = now + TRY_SECONDS
+        choked = self._estimator.queue > TRY_QUEUE or self._estimator.loss.recent > TRY_LOSS
+        if self._try_until and (choked or now > self._try_until):
+            self._trying = None
+        return self._trying is slot
+
     def _choose(self, now: float) -> None:
         slots: list[Slot] = []
         wanted: list[Wanted] = []
+        if self._trying is not None and self._trying.track is None:
+            self._trying = None
         for slot in self._peer.slots.values():
             track = slot.track
             if track is None or track.muted:
@@ -111,6 +138,10 @@ class Link:
                 continue
             # Without a measured rate nothing is known yet: what runs goes on.
             starved = choice.paused and choice.reason == "bandwidth"
+            if starved:
+                starved = not self._tries(slot, now)
+            elif self._trying is slot:
+                self._trying = None
             layer = slot.layer if choice.paused else choice.rid
             if starved != slot.starved or layer != slot.layer:
                 slot.starved, slot.layer = starved, layer

@@ -1,7 +1,6 @@
 """ffmpeg as a machine in the room, by WHIP: H.264 and Opus, seen and heard in Chromium and by WHEP."""
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
