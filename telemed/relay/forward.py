@@ -1,4 +1,4 @@
-"""The forwarding step in Python: from a datagram to every subscriber in one synchronous call.
+"""The forwarding step in Python: from a datagram to every subscriber in one synchronous call. compiled.py has the common case in C.
 
 A packet is decrypted in place in one buffer, kept once for resending, and for each subscriber given a new header and encrypted in
 a second buffer: no task, queue, callback or object for each of them. Everything that is not media (STUN, DTLS, RTCP, streams seen
@@ -12,7 +12,9 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final, Protocol
 
+from telemed.relay.estimator import Estimator
 from telemed.relay.srtp import Keys, ffi, lib
+from telemed.relay.twcc import SendHistory
 
 Address = Any  # what recvfrom gives: (host, port) or (host, port, flow, scope); for TCP the connection itself
 
@@ -22,6 +24,8 @@ BATCH: Final = 256  # datagrams before other work of the event loop gets its tur
 VIDEO_RING, AUDIO_RING = 512, 128  # packets kept for resending; powers of two
 MISSING_MAX: Final = 256  # sequence numbers asked for again at most; beyond, a keyframe is cheaper
 REORDERED: Final = 1000  # further apart is a new start of the stream (RFC 3550 A.1 has 3000 for both)
+PADDING: Final = 255  # the most that one packet can have of it
+_PADDING: Final = bytes(PADDING - 1) + bytes([PADDING])
 BEDE: Final = 0xBEDE  # one-byte header extensions (RFC 8285 4.2)
 
 _HEAD: Final = struct.Struct("!BBHII")
@@ -68,6 +72,22 @@ class Endpoint:
         """The DTLS handshake is done: media may flow."""
         self.rx_keys, self.tx_keys = rx, tx
         self.rx, self.tx = rx.pointer, tx.pointer
+
+    def add(self, stream: "Stream") -> None:
+        """The peer sends `stream`."""
+        self.streams[stream.ssrc] = stream
+
+    def drop(self, ssrc: int) -> None:
+        """It does no longer."""
+        self.streams.pop(ssrc, None)
+
+    def noted(self) -> list[int]:
+        """Arrivals that `arrived` was not told of, as it is told; each once."""
+        return []
+
+    def remember(self, history: SendHistory) -> None:
+        """Let `history` know of each packet sent with a transport-wide sequence number."""
+        self.sent = history.sent
 
 
 class Stream:
@@ -159,7 +179,43 @@ class Forwarding:
         self._out_pointer = ffi.from_buffer(self._out)
         self._length = ffi.new("int *")
         self.strangers = 0  # datagrams of addresses that no one has authenticated
-        self.unsent = 0  # datagrams that the kernel did not take
+        self.unsent = 0
+
+    # Its parts.
+
+    def endpoint(self, owner: Any) -> Endpoint:
+        """A peer's transport."""
+        return Endpoint(owner)
+
+    def stream(self, endpoint: Endpoint, ssrc: int, clock: int, video: bool, owner: Any) -> Stream:
+        """A stream of a publisher; `clock` in Hz."""
+        return Stream(endpoint, ssrc, clock, video, owner)
+
+    def forwarder(self, endpoint: Endpoint, ssrc: int, payload_types: bytes, owner: Any) -> Forwarder:
+        """A track's way to a subscriber, not yet attached."""
+        return Forwarder(endpoint, ssrc, payload_types, owner)
+
+    def estimator(self, now: float) -> Estimator:
+        """What a subscriber's link carries."""
+        return Estimator(now)
+
+    def know(self, address: Address, endpoint: Endpoint) -> None:
+        """Datagrams from `address` are this endpoint's."""
+        self.endpoints[address] = endpoint
+
+    def forget(self, address: Address) -> None:
+        """They are no one's any more."""
+        self.endpoints.pop(address, None)
+
+    def close(self) -> None:
+        """Nothing is sent or taken after this."""
+
+    def not_sent(self) -> int:
+        """Datagrams that the kernel did not take, since the start."""
+        return self.unsent
+
+    def _changed(self, stream: Stream) -> None:
+        """Who gets the stream, or waits for it, is another than before."""
 
     # Receiving.
 
@@ -401,11 +457,13 @@ class Forwarding:
         if forwarder.stream is not stream:
             forwarder.target = stream
             stream.waiting.append(forwarder)
+            self._changed(stream)
 
     def cancel(self, forwarder: Forwarder) -> None:
         """Forget a switch that has not happened."""
         if forwarder.target is not None:
             forwarder.target.waiting.remove(forwarder)
+            self._changed(forwarder.target)
             forwarder.target = None
 
     def detach(self, forwarder: Forwarder) -> None:
@@ -413,6 +471,7 @@ class Forwarding:
         self.cancel(forwarder)
         if forwarder.stream is not None:
             forwarder.stream.forwarders.remove(forwarder)
+            self._changed(forwarder.stream)
             self._remember(forwarder)
             forwarder.stream = None
 
@@ -422,9 +481,11 @@ class Forwarding:
             self._align(forwarder, stream, sequence, rtp, now)
             if forwarder.stream is not None:
                 forwarder.stream.forwarders.remove(forwarder)
+                self._changed(forwarder.stream)
             forwarder.stream, forwarder.target = stream, None
             stream.forwarders.append(forwarder)
             self.owner.on_switched(forwarder, stream)
+        self._changed(stream)
 
     def _align(self, forwarder: Forwarder, stream: Stream, sequence: int, rtp: int, now: float) -> None:
         """Offsets with which `stream` goes on where the subscriber's numbers stand."""
@@ -480,10 +541,47 @@ class Forwarding:
         return self._emit(forwarder, second, number, (rtp + rtp_offset) & 0xFFFFFFFF, level, payload, now)
 
     def pad(self, forwarder: Forwarder, now: float) -> int:
-        """A probe: the newest packet once more by RTX (RFC 4588), which receivers drop after counting it. Bytes sent."""
-        if not forwarder.rtx_ssrc or not forwarder.started:
+        """A probe, which receivers drop after counting it: the newest packet once more by RTX (RFC 4588), or padding alone.
+
+        Bytes sent; 0 where neither can be told from media.
+        """
+        if forwarder.rtx_ssrc and forwarder.started:
+            sent = self.resend(forwarder, forwarder.last_sequence, now)
+            if sent:
+                return sent
+        return self._padding(forwarder, now)
+
+    def _padding(self, forwarder: Forwarder, now: float) -> int:
+        """A packet of padding (RFC 3550 5.1): how a link is tried that carries no picture yet, or none any more."""
+        to = forwarder.endpoint
+        rtx = next((kind for kind in forwarder.rtx_payload_types if kind), 0)
+        kind = rtx or next((kind for kind in forwarder.payload_types if kind), 0)
+        if to.tx is None or not kind or not forwarder.counter_byte:
             return 0
-        return self.resend(forwarder, forwarder.last_sequence, now)
+        if rtx:
+            ssrc, stamp = forwarder.rtx_ssrc, forwarder.last_rtp
+            sequence = forwarder.rtx_sequence = (forwarder.rtx_sequence + 1) & 0xFFFF
+        elif forwarder.stream is None:
+            # Between two pictures the numbers of the media are free.
+            ssrc, stamp = forwarder.ssrc, forwarder.last_rtp
+            sequence = forwarder.last_sequence = (forwarder.last_sequence + 1) & 0xFFFF
+            if not forwarder.started:
+                forwarder.started, forwarder.last_time = True, now
+        else:
+            return 0
+        out, view = self._out, self._out_view
+        counter = to.counter = (to.counter + 1) & 0xFFFF
+        _WITH_COUNTER(out, 0, 0xB0, kind & 127, sequence, stamp, ssrc, BEDE, 1, forwarder.counter_byte, counter)
+        end = 20 + PADDING
+        view[20:end] = _PADDING
+        to.sent(counter, now, end)
+        self._length[0] = end
+        if lib.srtp_protect(to.tx, self._out_pointer, self._length):
+            return 0
+        to.sent_packets += 1
+        to.sent_bytes += end
+        self._datagram(to, view[: self._length[0]])
+        return end
 
     def _emit(self, forwarder: Forwarder, second: int, number: int, stamp: int, level: int, payload: memoryview, now: float) -> int:
         to = forwarder.endpoint

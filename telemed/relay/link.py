@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Final
 
 from telemed.ports import Source
 from telemed.relay.allocate import Allocator, Wanted
-from telemed.relay.estimator import Estimator
 from telemed.relay.probe import Probe
 
 if TYPE_CHECKING:
@@ -13,8 +12,7 @@ if TYPE_CHECKING:
     from telemed.wire import rtcp
 
 CHOOSE_SECONDS: Final = 0.2
-TRY_SECONDS: Final = 5.0
-TRY_QUEUE, TRY_LOSS = 0.2, 0.15  # s of standing queue, share lost: the link does not carry what is tried
+CALM_SECONDS: Final = 0.6  # while the link carries all that is wanted, and a fifth more
 
 
 class Link:
@@ -22,27 +20,26 @@ class Link:
 
     def __init__(self, peer: "Peer", now: float) -> None:
         self._peer = peer
-        self._estimator = Estimator(now)
+        self._estimator = peer.relay.forwarding.estimator(now)
         self._allocator = Allocator()
         self._choose_at = now
+        self._calm = False
         self._sent = (now, 0, 0)  # time, bytes, packets
         self.probe: Probe | None = None
         self._probed = 0
-        self._trying: Slot | None = None
-        self._try_until = 0.0  # 0: its first packet has not gone yet
         self.packet_rate = 200.0
         self.byte_rate = 0.0
         self.dirty = False
-        self.sent = self._estimator.history.sent  # for every packet that carries a transport-wide sequence number
+        self.history = self._estimator.history  # of every packet that carries a transport-wide sequence number
 
     @property
     def estimate(self) -> int:
         """bit/s that the link is taken to carry."""
         return self._estimator.bitrate
 
-    def feedback(self, packet: "rtcp.TransportFeedback", now: float) -> None:
-        """Transport-wide feedback came."""
-        self._estimator.on_feedback(now, packet.arrivals)
+    def feedback(self, packet: "rtcp.RawFeedback", now: float) -> None:
+        """Transport-wide feedback came. Raises WireError."""
+        self._estimator.on_body(now, packet.body)
 
     def remb(self, bitrate: int, now: float) -> None:
         """The receiver's own estimate came."""
@@ -62,9 +59,11 @@ class Link:
             self.packet_rate = (endpoint.sent_packets - packets) / (now - then)
             self.byte_rate = (endpoint.sent_bytes - octets) / (now - then)
             self._sent = (now, endpoint.sent_bytes, endpoint.sent_packets)
-        if now >= self._choose_at or self.dirty:
-            self._choose_at, self.dirty = now + CHOOSE_SECONDS, False
+        if now >= self._choose_at or self.dirty or (self._calm and not self._plenty()):
+            self.dirty = False
             self._choose(now)
+            self._calm = self._plenty()
+            self._choose_at = now + (CALM_SECONDS if self._calm else CHOOSE_SECONDS)
         if self.probe is None:
             self.probe = self._estimator.poll(now)
             if self.probe is not None:
@@ -79,9 +78,11 @@ class Link:
             return False
         probe.spent(endpoint.sent_bytes - self._probed)
         self._probed = endpoint.sent_bytes
-        slot = self._repeatable()
-        if slot is None:
+        video = [s for s in self._peer.slots.values() if s.kind == "video" and s.track is not None]
+        if not video:
             return True
+        # What runs is repeated by RTX, which looks like it in size and pace.
+        slot = max(video, key=lambda s: (s.forwarder.stream is not None and s.forwarder.rtx_ssrc > 0, s.forwarder.last_time))
         due = probe.due(now)
         for _ in range(40):
             if due <= 0:
@@ -94,32 +95,12 @@ class Link:
         self._probed = endpoint.sent_bytes
         return True
 
-    def _repeatable(self) -> "Slot | None":
-        """A picture whose packets a probe can repeat."""
-        return next((s for s in self._peer.slots.values() if s.kind == "video" and s.forwarder.rtx_ssrc and s.forwarder.packets), None)
-
-    def _tries(self, slot: "Slot", now: float) -> bool:
-        """Whether a picture that is over the estimate is forwarded all the same, for a moment.
-
-        The estimate of a new link is a guess, and probes that would better it repeat packets of a picture: before the first picture
-        nothing but trying tells what the link carries. Once for each track, one at a time.
-        """
-        if self._trying is None and not slot.tried and self._repeatable() is None:
-            slot.tried, self._trying, self._try_until = True, slot, 0.0
-        if self._trying is not slot:
-            return False
-        if not self._try_until and slot.forwarder.packets:
-            self._try_until = now + TRY_SECONDS
-        choked = self._estimator.queue > TRY_QUEUE or self._estimator.loss.recent > TRY_LOSS
-        if self._try_until and (choked or now > self._try_until):
-            self._trying = None
-        return self._trying is slot
+    def _plenty(self) -> bool:
+        return self._allocator.following == self._allocator.everything and self._estimator.bitrate > 1.2 * self._allocator.everything
 
     def _choose(self, now: float) -> None:
         slots: list[Slot] = []
         wanted: list[Wanted] = []
-        if self._trying is not None and self._trying.track is None:
-            self._trying = None
         for slot in self._peer.slots.values():
             track = slot.track
             if track is None or track.muted:
@@ -136,12 +117,8 @@ class Link:
         for slot, choice in zip(slots, self._allocator.choose(now, self._estimator.bitrate, wanted), strict=True):
             if slot.kind == "audio":
                 continue
-            # Without a measured rate nothing is known yet: what runs goes on.
-            starved = choice.paused and choice.reason == "bandwidth"
-            if starved:
-                starved = not self._tries(slot, now)
-            elif self._trying is slot:
-                self._trying = None
+            # Before anything was heard of the link, the picture itself is what tries it.
+            starved = choice.paused and choice.reason == "bandwidth" and self._estimator.proven
             layer = slot.layer if choice.paused else choice.rid
             if starved != slot.starved or layer != slot.layer:
                 slot.starved, slot.layer = starved, layer

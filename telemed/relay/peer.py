@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from telemed.ports import AnotherConnection, Listener, MediaError, PeerState, Published
 from telemed.relay.dtls import Dtls, DtlsError
-from telemed.relay.forward import Address, Endpoint, Forwarder, Stream
+from telemed.relay.forward import Address, Stream
 from telemed.relay.identify import Identify
 from telemed.relay.negotiate import AUDIO_LEVEL, MID, REPAIRED_RID, RID, TRANSPORT_WIDE, Line, Local, Plan, Sending, answer, read
 from telemed.relay.reports import Reports
@@ -32,7 +32,7 @@ class Peer:
     def __init__(self, relay: "Relay", room: str, participant: str, listener: Listener, now: float) -> None:
         self.relay, self.room, self.participant, self.listener = relay, room, participant, listener
         self.state = PeerState.NEW
-        self.endpoint = Endpoint(self)
+        self.endpoint = relay.forwarding.endpoint(self)
         self.ufrag, self.password = _credentials()
         self.remote: tuple[str, str] | None = None
         self.fragments = [self.ufrag]  # ours, newest last; the one before stays valid during an ICE restart
@@ -183,7 +183,7 @@ class Peer:
     def _subscribe(self, line: Line) -> None:
         slot = self.slots.get(line.mid)
         if slot is None:
-            forwarder = Forwarder(self.endpoint, self._ssrc(), bytes(256), None)
+            forwarder = self.relay.forwarding.forwarder(self.endpoint, self._ssrc(), bytes(256), None)
             slot = forwarder.owner = Slot(self, line.mid, line.kind, forwarder)
             self.slots[line.mid] = slot
             self.by_ssrc[forwarder.ssrc] = slot
@@ -242,13 +242,12 @@ class Peer:
             self._set_state(PeerState.CONNECTED if self.endpoint.rx is not None else PeerState.CONNECTING)
 
     def _know(self, address: Address) -> None:
-        endpoints = self.relay.forwarding.endpoints
-        if endpoints.get(address) is self.endpoint:
+        before = self.relay.forwarding.endpoints.get(address)
+        if before is self.endpoint:
             return
-        before = endpoints.get(address)
         if before is not None and before.owner is not self:
             before.owner.lose(address)
-        endpoints[address] = self.endpoint
+        self.relay.forwarding.know(address, self.endpoint)
         self.addresses.append(address)
         if len(self.addresses) > MAX_ADDRESSES:
             self.lose(self.addresses[0])
@@ -258,7 +257,7 @@ class Peer:
         if address in self.addresses:
             self.addresses.remove(address)
             if self.relay.forwarding.endpoints.get(address) is self.endpoint:
-                del self.relay.forwarding.endpoints[address]
+                self.relay.forwarding.forget(address)
         if address is (self.endpoint.tcp or self.endpoint.address) or address == self.endpoint.address:
             self.endpoint.address = self.endpoint.tcp = None
 

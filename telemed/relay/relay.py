@@ -9,8 +9,9 @@ from time import monotonic
 from typing import Any, Final
 
 from telemed.ports import Listener, MediaError, RoomListener, TrackInfo
+from telemed.relay.build import Form, choose
 from telemed.relay.dtls import Certificate
-from telemed.relay.forward import Address, Endpoint, Forwarder, Forwarding, Stream
+from telemed.relay.forward import Address, Endpoint, Forwarder, Stream
 from telemed.relay.link import Link
 from telemed.relay.peer import Peer
 from telemed.relay.tcp import TcpCandidates, TcpConnection
@@ -45,9 +46,10 @@ class Relay:
 
     def __init__(
         self, host: str = "127.0.0.1", port: int = 0, announce: tuple[tuple[str, int], ...] = (), tcp: bool = True,
-        max_peers: int = MAX_PEERS,
+        max_peers: int = MAX_PEERS, step: Form = "auto",
     ) -> None:
         self._host, self._port, self._announce, self._want_tcp, self._max = host, port, announce, tcp, max_peers
+        self._step = step
         self.certificate = Certificate()
         self.fragments: dict[str, Peer] = {}
         self.rooms: dict[str, Room] = {}
@@ -84,7 +86,7 @@ class Relay:
         self._sock = sock
         host, port = sock.getsockname()[:2]
         self.address = (host, port)
-        self.forwarding = Forwarding(sock, self)
+        self.forwarding = choose(self._step, sock, self)
         if self._want_tcp:
             self._tcp = TcpCandidates(self)
             await self._tcp.start(self._host, port)
@@ -115,6 +117,7 @@ class Relay:
         if self._loop is not None:
             self._loop.remove_reader(self._sock.fileno())
             self._sock.close()
+            self.forwarding.close()
             await asyncio.sleep(0)  # what listeners are still to hear
 
     # What signalling asks (ports.MediaRelay).
@@ -151,7 +154,7 @@ class Relay:
         return {
             "peers": len(self.peers), "rooms": len(self.rooms), "tracks": sum(len(r.tracks) for r in self.rooms.values()),
             "received": sum(p.endpoint.received_packets for p in self.peers), "sent": sum(p.endpoint.sent_packets for p in self.peers),
-            "strangers": self.forwarding.strangers, "unsent": self.forwarding.unsent, "cpu": share, "late": self.late,
+            "strangers": self.forwarding.strangers, "unsent": self.forwarding.not_sent(), "cpu": share, "late": self.late,
         }
 
     # For peers.

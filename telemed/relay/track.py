@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from telemed.relay.peer import Peer
 
 NAMES: Final = {"opus": "opus"}  # as RFC 7587 writes it; the others are written in capitals
-NEWEST: Final = 32  # packets that stay at hand while nothing is forwarded
 KEYFRAME_SECONDS: Final = 0.5  # between two requests to one publisher's stream, however many subscribers ask
 
 
@@ -122,22 +121,6 @@ class Track:
         return [rid for rid in (self.rids or ("",)) if rid in self.streams and now - self.streams[rid].last_time < 2.0]
 
 
-def keep_newest(forwarder: Forwarder, stream: Stream) -> None:
-    """What was sent last before a pause stays at hand: probes repeat it, and only they find that the picture may come back.
-
-    The publisher's stream goes on meanwhile and soon has other packets in its ring.
-    """
-    for place in reversed(range(len(forwarder.history))):
-        begin, of, sequence_offset, rtp_offset = forwarder.history[place]
-        if of is stream and ((forwarder.last_sequence - begin) & 0xFFFF) < 0x8000:
-            kept = Stream(stream.endpoint, stream.ssrc, stream.clock, False, stream.owner)
-            newest = (forwarder.last_sequence - sequence_offset) & 0xFFFF
-            for number in range(newest - NEWEST + 1, newest + 1):
-                kept.cache[number & kept.mask] = stream.cache[number & stream.mask]
-            forwarder.history[place] = (begin, kept, sequence_offset, rtp_offset)
-            return
-
-
 class Slot:
     """A recvonly m-line of a subscriber: it has its SSRC for good, tracks come and go in it."""
 
@@ -152,7 +135,6 @@ class Slot:
         self.layer = ""  # rid that the allocation chose
         self.temporal = -1
         self.starved = False  # the allocation found no room for it
-        self.tried = False  # forwarded once without room, to see whether there is some
         self.told: LayerChoice | None = None
         self.lost_fraction = 0.0
         self.jitter_ms = 0.0
@@ -166,8 +148,9 @@ class Slot:
         if self.track is not None:
             self.track.slots.remove(self)
         self.track = track
+        self.peer.reports.allocate_soon()
         self.told = None
-        self.starved = self.tried = False
+        self.starved = False
         if track is not None:
             track.slots.append(self)
             self.layer = self.start_layer()
@@ -217,10 +200,7 @@ class Slot:
         paused, reason = self.state()
         # Before the handshake is done a keyframe would be lost, and the picture with it.
         if paused or track is None or self.peer.endpoint.tx is None:
-            before = forwarder.stream
             forwarding.detach(forwarder)
-            if before is not None:
-                keep_newest(forwarder, before)
         else:
             stream = track.streams.get(self.layer)
             if stream is None and track.streams:

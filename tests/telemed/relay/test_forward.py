@@ -10,8 +10,10 @@ import pytest
 from pylibsrtp import Policy, Session
 
 from telemed.relay import srtp
-from telemed.relay.forward import Endpoint, Forwarder, Forwarding, Stream
+from telemed.relay.build import Form, choose
+from telemed.relay.forward import Stream
 from telemed.wire import rtp
+from tests.telemed.relay.forms import have
 
 PROFILE = srtp.PROFILES[0]
 KEY, FRAME = b"\x10\x00", b"\x10\x01"  # VP8: a keyframe's first payload bytes, and another picture's
@@ -27,28 +29,28 @@ def session(material: bytes, inbound: bool) -> Session:
 class Bench:
     """A publisher with two layers (SSRC 1 and 2), a subscriber, and the step between them."""
 
-    def __init__(self) -> None:
+    def __init__(self, form: Form) -> None:
         self.relay, self.publisher, self.subscriber = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3))
         for s in (self.relay, self.publisher, self.subscriber):
             s.bind(("127.0.0.1", 0))
             s.setblocking(False)
-        self.step = Forwarding(self.relay, self)  # type: ignore[arg-type]
+        self.step = choose(form, self.relay, self)  # type: ignore[arg-type]
         theirs, ours = bytes(range(28)), bytes(range(50, 78))
         self.send_session, self.ours = session(theirs, False), ours
         self.anew()
         keys = srtp.Keys(PROFILE, theirs, True), srtp.Keys(PROFILE, ours, False)
-        self.source, self.sink = Endpoint(None), Endpoint(None)
+        self.source, self.sink = self.step.endpoint(None), self.step.endpoint(None)
         self.source.secure(*keys)
         self.sink.secure(*keys)
         self.sink.address = self.subscriber.getsockname()
-        self.step.endpoints[self.publisher.getsockname()] = self.source
-        self.streams = [Stream(self.source, ssrc, 90000, True, self) for ssrc in (1, 2)]
+        self.step.know(self.publisher.getsockname(), self.source)
+        self.streams = [self.step.stream(self.source, ssrc, 90000, True, self) for ssrc in (1, 2)]
         for stream in self.streams:
             stream.keyframe = lambda payload: not payload[1] & 1
-            self.source.streams[stream.ssrc] = stream
+            self.source.add(stream)
         types = bytearray(256)
         types[96], types[96 | 128] = 100, 100 | 128
-        self.forwarder = Forwarder(self.sink, 777, bytes(types), None)
+        self.forwarder = self.step.forwarder(self.sink, 777, bytes(types), None)
         self.gaps: list[Stream] = []
         self.switches = 0
 
@@ -87,13 +89,14 @@ class Bench:
             found.append((header.sequence, data[header.payload_offset:]))
 
     def close(self) -> None:
+        self.step.close()
         for s in (self.relay, self.publisher, self.subscriber):
             s.close()
 
 
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    made = Bench()
+@pytest.fixture(params=["python", "compiled"])
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    made = Bench(have(request.param))
     yield made
     made.close()
 
@@ -176,3 +179,51 @@ def test_strangers_and_forged_packets_are_counted_and_dropped(bench: Bench) -> N
     assert bench.step.strangers == 1
     assert bench.source.bad == 1
     assert bench.received() == []
+
+
+def probes(bench: Bench) -> list[rtp.Header]:
+    found = []
+    while True:
+        try:
+            data = bench.receive_session.unprotect(bench.subscriber.recv(2048))
+        except BlockingIOError:
+            return found
+        header = rtp.parse(data)
+        # All that follows the header is padding (RFC 3550 5.1).
+        assert data[0] & 0x20
+        assert data[-1] == len(data) - header.payload_offset
+        found.append(header)
+
+
+def test_a_link_without_a_picture_is_tried_with_padding(bench: Bench) -> None:
+    forwarder = bench.forwarder
+    assert bench.step.pad(forwarder, 1.0) == 0  # nothing would tell how it went
+    forwarder.counter_byte = 0x31
+    sizes = [bench.step.pad(forwarder, 1.0) for _ in range(3)]
+    found = probes(bench)
+    assert min(sizes) > 200
+    assert [h.ssrc for h in found] == [777] * 3
+    bench.step.attach(forwarder, bench.streams[0])
+    bench.publish(1, 500, KEY)
+    assert bench.step.pad(forwarder, 1.0) == 0  # among the packets of a picture there is no room
+    ((number, _),) = bench.received()
+    assert number == (found[-1].sequence + 1) & 0xFFFF
+    bench.step.detach(forwarder)
+    assert bench.step.pad(forwarder, 1.0)
+
+
+def test_probes_go_by_rtx_long_after_the_last_packet_is_forgotten(bench: Bench) -> None:
+    types = bytearray(256)
+    types[100], types[100 | 128] = 101, 101 | 128
+    forwarder = bench.forwarder
+    forwarder.rtx_payload_types, forwarder.rtx_ssrc, forwarder.counter_byte = bytes(types), 888, 0x31
+    assert bench.step.pad(forwarder, 1.0)
+    bench.step.attach(forwarder, bench.streams[0])
+    bench.publish(1, 1, KEY)
+    assert bench.step.pad(forwarder, 1.0)
+    bench.step.detach(forwarder)
+    for n in range(2, 600):
+        bench.publish(1, n)
+    probes_before = forwarder.rtx_sequence
+    assert bench.step.pad(forwarder, 1.0)
+    assert forwarder.rtx_sequence == probes_before + 1
