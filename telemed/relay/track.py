@@ -36,15 +36,29 @@ class Format:
             return False
         ours, theirs = self.parameters, other.parameters
         if self.name == "h264":
-            # RFC 6184 8.2.2: profile and packetization mode; the level is the receiver's upper bound and browsers decode above it.
-            return ours.get("packetization-mode", "0") == theirs.get("packetization-mode", "0") and (
-                ours.get("profile-level-id", "42e01f")[:4].lower() == theirs.get("profile-level-id", "42e01f")[:4].lower()
-            )
+            # RFC 6184 8.1: mode 1 receives what mode 0 sends. The level is the receiver's upper bound and browsers decode above it.
+            if ours.get("packetization-mode", "0") not in ("0", theirs.get("packetization-mode", "0")):
+                return False
+            (family, rank), (accepted, highest) = _h264(ours), _h264(theirs)
+            return family == accepted and rank <= highest
         if self.name == "vp9":
             return ours.get("profile-id", "0") == theirs.get("profile-id", "0")
         if self.name == "av1":
             return ours.get("profile", "0") == theirs.get("profile", "0")
         return True
+
+
+def _h264(parameters: Mapping[str, str]) -> tuple[str, int]:
+    """The profile (RFC 6184, table 5): a decoder takes those of the same family up to its own rank.
+
+    Baseline counts as constrained: no encoder in use makes what tells them apart, and ffmpeg and cameras write either.
+    """
+    text = parameters.get("profile-level-id", "42e01f").lower()
+    profile = text[:2]
+    if profile == "4d" and text[2:3] in tuple("89abcdef"):  # constraint_set0: within baseline too
+        profile = "42"
+    ranks = ("42", "4d", "64")
+    return ("", ranks.index(profile)) if profile in ranks else (text[:4], 0)
 
 
 class Track:
