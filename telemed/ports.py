@@ -37,6 +37,13 @@ class MediaError(ValueError):
         self.code = code
 
 
+class AnotherConnection(MediaError):
+    """A good offer, but of another RTCPeerConnection than this peer's (a new fingerprint, RFC 8842 3.1): close it and `join` anew."""
+
+    def __init__(self) -> None:
+        super().__init__("closed", "another fingerprint is another connection")
+
+
 @dataclass(frozen=True, slots=True)
 class Published:
     """What an offer says of one m-line that it sends on."""
@@ -117,7 +124,7 @@ class MediaPeer(Protocol):
 
         `wanted` maps the mid of a recvonly m-line to a track id. An offer with new ICE credentials is an ICE restart.
 
-        Raises MediaError (codes: sdp, codec, too-many-tracks, not-allowed, closed).
+        Raises MediaError (codes: sdp, codec, too-many-tracks, not-allowed, closed), AnotherConnection.
         """
         ...
 

@@ -179,7 +179,6 @@ def answer(plan: Plan, local: Local, sending: Mapping[str, Sending]) -> str:
     if bundled:
         out.append("a=group:BUNDLE " + " ".join(bundled))
     out += ["a=ice-lite", "a=msid-semantic: WMS *"]
-    first = True
     for line in plan.lines:
         offered = line.offered
         assert offered is not None
@@ -196,10 +195,9 @@ def answer(plan: Plan, local: Local, sending: Mapping[str, Sending]) -> str:
             out.append("a=rtcp:9 IN IP4 0.0.0.0")
         out += [f"a=ice-ufrag:{local.ufrag}", f"a=ice-pwd:{local.password}", f"a=fingerprint:{local.fingerprint}"]
         out += [f"a=setup:{'passive' if plan.server else 'active'}", f"a=mid:{line.mid}"]
-        if first:
+        if line.mid in (bundled[0], bundled[-1]):  # RFC 8843 has them on the first alone; aiortc keeps those of a transport's last m-line
             out += [f"a={candidate}" for candidate in local.candidates]
             out.append("a=end-of-candidates")
-            first = False
         if line.use == "data":
             out += [f"a=sctp-port:{sctp.PORT}", f"a=max-message-size:{sctp.MAX_MESSAGE}"]
         else:

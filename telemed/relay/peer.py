@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from telemed.ports import Listener, MediaError, PeerState, Published
+from telemed.ports import AnotherConnection, Listener, MediaError, PeerState, Published
 from telemed.relay.data import Data
 from telemed.relay.dtls import Dtls, DtlsError
 from telemed.relay.forward import Address, Stream
@@ -60,13 +60,13 @@ class Peer:
         if self.state is PeerState.CLOSED:
             raise MediaError("closed", "this participant has left")
         plan = read(offer, publish, kinds)
-        if self.lines and [line.mid for line in self.lines] != [line.mid for line in plan.lines[: len(self.lines)]]:
-            raise MediaError("sdp", "m-lines keep their place and their mid in later offers (RFC 9429 5.2.2)")
         receiving = [line for line in plan.lines if line.use == "receive"]
         if len(receiving) > MAX_TRACKS:
             raise MediaError("too-many-tracks", f"one participant publishes {MAX_TRACKS} tracks at most")
         if self.dtls is not None and plan.fingerprints != self.fingerprints:
-            raise MediaError("sdp", "another fingerprint is another connection: join again")
+            raise AnotherConnection
+        if self.lines and [line.mid for line in self.lines] != [line.mid for line in plan.lines[: len(self.lines)]]:
+            raise MediaError("sdp", "m-lines keep their place and their mid in later offers (RFC 9429 5.2.2)")
         # From here on nothing fails.
         self._credentials_of(plan)
         self.lines = plan.lines

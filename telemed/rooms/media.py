@@ -6,7 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, Protocol
 
-from telemed.ports import LABEL, LayerChoice, MediaError, MediaRelay, PeerState, Published, Quality, Source, TrackInfo
+from telemed.ports import (
+    LABEL,
+    AnotherConnection,
+    LayerChoice,
+    MediaError,
+    MediaPeer,
+    MediaRelay,
+    PeerState,
+    Published,
+    Quality,
+    Source,
+    TrackInfo,
+)
 from telemed.rooms.mlines import mlines
 from telemed.rooms.participant import Participant
 from telemed.rooms.refused import Refused
@@ -79,14 +91,23 @@ class Media:
         missing = sorted(mid for mid, track in wanted.items() if track is not None and (track not in self.tracks or mid not in receives))
         bound = {mid: track for mid, track in wanted.items() if track is not None and mid not in missing}
         try:
-            if who.peer is None:
-                events = PeerEvents(self._room, self, who)
-                events.peer = who.peer = self._relay.join(self._room.id, who.id, events)
-                who.media, who.media_at = PeerState.NEW, self.ticks()
-            answer = who.peer.negotiate(offer, sends, bound, kinds(who.identity.rights) if who.publishes else frozenset())
+            may = kinds(who.identity.rights) if who.publishes else frozenset()
+            try:
+                answer = self._peer(who).negotiate(offer, sends, bound, may)
+            except AnotherConnection:  # of a client that cannot restart ICE, or a page that was loaded again
+                self.close(who)
+                answer = self._peer(who).negotiate(offer, sends, bound, may)
         except MediaError as error:
             raise refused(error) from None
         return answer, missing
+
+    def _peer(self, who: Participant) -> MediaPeer:
+        """The peer that there is, or a new one."""
+        if who.peer is None:
+            events = PeerEvents(self._room, self, who)
+            events.peer = who.peer = self._relay.join(self._room.id, who.id, events)
+            who.media, who.media_at = PeerState.NEW, self.ticks()
+        return who.peer
 
     @staticmethod
     def _check(who: Participant, mid: str, kind: str, source: Source) -> None:

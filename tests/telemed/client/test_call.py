@@ -3,11 +3,20 @@
 import asyncio
 import fractions
 import random
+import urllib.request
 from collections.abc import AsyncIterator
 
 import av
 import pytest
-from aiortc import AudioStreamTrack, VideoStreamTrack
+from aiortc import (
+    AudioStreamTrack,
+    MediaStreamTrack,
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCPeerConnection,
+    RTCSessionDescription,
+    VideoStreamTrack,
+)
 from aiortc.mediastreams import MediaStreamError
 
 from bench.relay.relays import Ours
@@ -217,6 +226,64 @@ async def test_the_call_comes_back_after_a_cut_and_a_new_address() -> None:
                 await frames(got, 5)
         finally:
             await asyncio.to_thread(relay.stop)
+
+
+async def test_a_plain_client_comes_back_over_a_new_connection(relay: Ours) -> None:
+    """aiortc cannot restart ICE: after a lost link it makes another RTCPeerConnection, while the relay has kept session and peer."""
+    async with Client(ws(relay), room="r", participant="a") as a, Client(ws(relay), room="r", participant="b") as b:
+        await a.publish(AudioStreamTrack())
+        sound = await b.track("audio", "a")
+        first, got = await plain(b, sound)
+        await frames(got, 5)
+        before = await a.track("audio", "b")
+        heard = await a.subscribe(before)
+        await frames(heard, 5)
+        back = asyncio.create_task(b.until("resumed", media="kept"))
+        await asyncio.sleep(0)
+        await b.signalling.lose()
+        await back
+        gone = asyncio.create_task(a.until("track-removed", track=before))
+        fresh = asyncio.create_task(a.until("track-added"))
+        await asyncio.sleep(0)
+        second, got = await plain(b, sound)
+        try:
+            await gone
+            track = (await fresh).message["track"]
+            assert (track["participant"], track["kind"]) == ("b", "audio")
+            assert track["id"] != before
+            await frames(got, 20)
+            await frames(await a.subscribe(track["id"]), 20)
+            assert peers(relay) == 2
+            assert first.connectionState == "closed"  # by the relay
+            await first.close()
+            await frames(got, 20)
+            # What the relay refuses costs nothing.
+            with pytest.raises(Refused, match="sdp"):
+                await b.ask("offer", sdp=second.localDescription.sdp.replace("a=fingerprint:", "a=x-fingerprint:"))
+            await frames(got, 20)
+        finally:
+            await first.close()
+            await second.close()
+
+
+async def plain(client: Client, wanted: str) -> tuple[RTCPeerConnection, MediaStreamTrack]:
+    """A new RTCPeerConnection that sends sound and receives a track, offered over the client's signalling."""
+    pc = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
+    pc.addTransceiver(AudioStreamTrack(), direction="sendonly")
+    receives = pc.addTransceiver("audio", direction="recvonly")
+    await pc.setLocalDescription(await pc.createOffer())
+    mid = receives.mid
+    answer = await client.ask("offer", sdp=pc.localDescription.sdp, publish={}, wanted={mid: wanted})
+    assert answer["missing"] == []
+    await pc.setRemoteDescription(RTCSessionDescription(answer["sdp"], "answer"))
+    return pc, receives.receiver.track
+
+
+def peers(relay: Ours) -> int:
+    """How many peers the relay has."""
+    with urllib.request.urlopen(relay.base + "/metrics", timeout=5) as answer:
+        lines = answer.read().decode().splitlines()
+    return int(float(next(line.split()[-1] for line in lines if line.startswith('telemed_relay{what="peers"}'))))
 
 
 async def test_everyone_is_back_after_a_restart_of_the_relay(relay: Ours) -> None:
