@@ -93,7 +93,7 @@ class End:
 
     def _send(self, datagram: bytes) -> None:
         self.sent.append(datagram)
-        if not self.socket._closed:  # type: ignore[attr-defined]
+        if self.socket.fileno() >= 0:
             with contextlib.suppress(BlockingIOError):
                 self.socket.sendto(datagram, self.relay.address)
 
@@ -110,6 +110,8 @@ class End:
                     self.channels.receive(datagram)
 
     def close(self) -> None:
+        if self.socket.fileno() < 0:
+            return
         if self.channels is not None:
             self.channels.close()
         if self.dtls is not None:
