@@ -19,7 +19,7 @@ RATE: Final = 2_000_000.0  # a second, of one peer
 TOTAL: Final = 4_000_000.0  # of all peers of the relay that send at the time
 MESSAGE_COST: Final = 4_096
 POLICED: Final = 4 * WINDOW  # a peer that owes more does not keep to the window
-SHARE: Final = 0.2  # of a link's estimate that data get beside sound and pictures, however little these leave
+SHARE, MOST = 0.2, 0.8  # of a link's estimate: what data get however much sound and pictures take, and what all of them fill together
 MAX_EARLY: Final = 64 << 10  # bytes kept for a peer whose handshake is not done
 
 
@@ -104,10 +104,13 @@ class Data:
 
     def _spare(self) -> float:
         """Bytes a second that sound and pictures leave of the peer's link, a share of it at least; 0 when it gets none of them: all."""
-        if all(slot.forwarder.stream is None for slot in self._peer.slots.values()):
+        slots, link = self._peer.slots.values(), self._peer.reports.link
+        if all(slot.forwarder.stream is None for slot in slots):
             return 0.0
-        link = self._peer.reports.link
-        return max(SHARE * link.estimate / 8, link.estimate / 8 - link.byte_rate)
+        least = SHARE * link.estimate / 8
+        if link.probe is not None:
+            return least  # it is more than the link was ever seen to carry
+        return max(least, MOST * link.estimate / 8 - link.byte_rate)
 
     def close(self) -> None:
         """End them; the peer is told."""

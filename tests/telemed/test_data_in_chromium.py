@@ -9,8 +9,11 @@ import pytest
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 from bench.relay.relays import Ours
+from tests.telemed.calls import admit, until, window
 from tests.telemed.page.conftest import Tab, browser  # noqa: F401 - the fixture
-from tests.telemed.test_in_chromium import relay, until, window  # noqa: F401 - the fixture
+from tests.telemed.test_in_chromium import relay  # noqa: F401 - the fixture
+
+pytestmark = pytest.mark.xdist_group("telemed-page")
 
 OPEN = "() => ['file', 'vitals'].every((label) => healthHubRoom.room.channels.ready(label))"
 BY_SIGNALLING = "() => { window.bySignalling = 0; healthHubRoom.room.signalling.on('data', () => { window.bySignalling += 1; }); }"
@@ -33,12 +36,9 @@ def saved(tab: Tab, name: str, to: Path) -> bytes:
 
 
 def test_a_file_and_vital_signs_arrive_as_they_were_sent(browser: Any, relay: Ours, tmp_path: Path) -> None:  # noqa: F811
-    doctor, nurse = (window(browser, relay, who, role) for who, role in (("bacsi", "doctor"), ("dieuduong", "nurse")))
+    doctor, nurse = (window(browser, relay.base, who, role) for who, role in (("bacsi", "doctor"), ("dieuduong", "nurse")))
     doctor.enter("call")
-    nurse.enter("waiting")
-    doctor.until("s.waiting.length === 1")
-    doctor.page.click("#ask-in .small-button")
-    nurse.until("s.screen === 'call'")
+    admit(doctor, nurse)
     for tab in (doctor, nurse):
         ready(tab)
         tab.page.click("[data-panel=chat]")

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -18,6 +19,9 @@ HEAD = ("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {mids}\
         f"\r\na=fingerprint:{CERTIFICATE.fingerprint}\r\na=setup:{{setup}}\r\n")  # fmt: skip
 SOUND = "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=sendonly\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\n"
 DATA = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:d\r\na=sctp-port:5000\r\na=max-message-size:262144\r\n"
+
+
+_ENDS: "weakref.WeakSet[End]" = weakref.WeakSet()
 
 
 class Hears:
@@ -47,6 +51,7 @@ class End:
 
     def __init__(self, relay: Relay, name: str, room: str = "r") -> None:
         self.relay, self.name = relay, name
+        _ENDS.add(self)
         self.hears = Hears(relay)
         self.hears.peer = self.peer = relay.join(room, name, self.hears)
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -88,7 +93,7 @@ class End:
 
     def _send(self, datagram: bytes) -> None:
         self.sent.append(datagram)
-        if not self.socket._closed:  # type: ignore[attr-defined]
+        if self.socket.fileno() >= 0:
             with contextlib.suppress(BlockingIOError):
                 self.socket.sendto(datagram, self.relay.address)
 
@@ -105,6 +110,8 @@ class End:
                     self.channels.receive(datagram)
 
     def close(self) -> None:
+        if self.socket.fileno() < 0:
+            return
         if self.channels is not None:
             self.channels.close()
         if self.dtls is not None:
@@ -131,6 +138,9 @@ async def relay() -> AsyncIterator[Relay]:
     try:
         yield made
     finally:
+        for end in list(_ENDS):
+            end.close()  # also of a test that failed
+        _ENDS.clear()
         await made.close()
         await asyncio.sleep(0)
         assert not complaints, complaints

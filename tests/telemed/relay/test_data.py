@@ -146,7 +146,7 @@ def window(end: End) -> int:
 
 
 async def test_a_slow_receiver_slows_the_sender_and_is_left_behind_when_it_stops(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sctp, "STALL_SECONDS", 1.0)
+    monkeypatch.setattr(sctp, "STALL_SECONDS", 3_600.0)
     monkeypatch.setattr(data, "RATE", 1e9)
     monkeypatch.setattr(data, "TOTAL", 1e9)
     async with relay() as made:
@@ -157,9 +157,10 @@ async def test_a_slow_receiver_slows_the_sender_and_is_left_behind_when_it_stops
         assert a.channels is not None
         for _ in range(10):
             a.channels.send("file", "", bytes(100_000))
-        await until(lambda: len(c.heard) == 10)
+        await until(lambda: len(c.heard) == 10, 30)
         assert 500_000 < b.peer.data.waiting < sctp.MAX_BUFFERED
         await until(lambda: window(a) <= 0)
+        monkeypatch.setattr(sctp, "STALL_SECONDS", 0.5)
         await until(lambda: b.peer.data.waiting == 0)
         await until(lambda: window(a) == sctp.WINDOW)
         # What is small still waits for it, in case it comes back; a file would not.
