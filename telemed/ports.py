@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 Kind = Literal["audio", "video"]
+LABEL: Final = "[a-z0-9-]{1,40}"  # of data, over a channel and over signalling
 
 
 class Source(StrEnum):

@@ -241,13 +241,21 @@ class Stream(forward.Stream):
 
     ssrc, clock, highest, cycles, packets, bytes = (_view(n) for n in ("ssrc", "clock", "highest", "cycles", "packets", "bytes"))
     jitter, transit, last_time, last_rtp = (_view(n) for n in ("jitter", "transit", "last_time", "last_rtp"))
-    levels, level_sum = _view("levels"), _view("level_sum")
+    levels, level_sum, vp8, layered = _view("levels"), _view("level_sum"), _view("vp8"), _view("layered")
 
     def __init__(self, lib: Any, endpoint: Endpoint, ssrc: int, clock: int, video: bool, owner: Any) -> None:
         self._lib = lib
         self.c = ffi.gc(lib.step_stream_new(forward.VIDEO_RING if video else forward.AUDIO_RING), lib.step_stream_free)
         super().__init__(endpoint, ssrc, clock, video, owner)
         self.cache = Cache(lib, self.c)  # type: ignore[assignment]
+
+    @property
+    def temporal_bytes(self) -> Any:
+        return self.c.temporal_bytes
+
+    @temporal_bytes.setter
+    def temporal_bytes(self, counts: list[int]) -> None:
+        self.c.temporal_bytes = counts
 
     @property
     def rtx_of(self) -> "forward.Stream | None":
@@ -274,6 +282,8 @@ class Forwarder(forward.Forwarder):
     sequence_offset, rtp_offset = _view("sequence_offset"), _view("rtp_offset")
     last_sequence, last_rtp, last_time = _view("last_sequence"), _view("last_rtp"), _view("last_time")
     packets, octets = _view("packets"), _view("octets")
+    picture_offset, tl0_offset, last_picture, last_tl0 = (_view(n) for n in ("picture_offset", "tl0_offset", "last_picture", "last_tl0"))
+    temporal, passing, frame = _view("temporal"), _view("passing"), _view("frame")
 
     def __init__(self, endpoint: Endpoint, ssrc: int, payload_types: bytes, owner: Any) -> None:
         self.c = ffi.new("step_forwarder *")

@@ -75,6 +75,7 @@ class Identify:
                 # The publisher began anew with another SSRC: subscribers go on with it.
                 endpoint.drop(before.ssrc)
                 self._move(before, stream)
+            track.payload_type = header.payload_type
             endpoint.add(stream)
             self._peer.started(track, rid, stream)
         endpoint.add(stream)

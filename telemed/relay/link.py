@@ -105,13 +105,10 @@ class Link:
             track = slot.track
             if track is None or track.muted:
                 continue
-            active = track.active(now)
-            layers = [(rid, -1, int(track.rates.get(rid, (0.0, 0, 0.0))[2]) if rid in active else 0) for rid in (track.rids or ("",))]
             screen = track.published.source is Source.SCREEN
             slots.append(slot)
-            wanted.append(
-                Wanted(track.id, track.kind, layers, slot.priority + (1 if screen else 0), screen, slot.asked_pause, slot.wanted_layer)
-            )
+            priority = slot.priority + (1 if screen else 0)
+            wanted.append(Wanted(track.id, track.kind, track.layers(now), priority, screen, slot.asked_pause, slot.wanted_layer))
         if not slots:
             return
         for slot, choice in zip(slots, self._allocator.choose(now, self._estimator.bitrate, wanted), strict=True):
@@ -119,8 +116,8 @@ class Link:
                 continue
             # Before anything was heard of the link, the picture itself is what tries it.
             starved = choice.paused and choice.reason == "bandwidth" and self._estimator.proven
-            layer = slot.layer if choice.paused else choice.rid
-            if starved != slot.starved or layer != slot.layer:
-                slot.starved, slot.layer = starved, layer
+            chosen = (starved, slot.layer, slot.temporal) if choice.paused else (starved, choice.rid, choice.temporal)
+            if chosen != (slot.starved, slot.layer, slot.temporal):
+                slot.starved, slot.layer, slot.temporal = chosen
                 slot.update()
         self._estimator.want(self._allocator.following, self._allocator.everything)

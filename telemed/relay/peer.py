@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from telemed.ports import AnotherConnection, Listener, MediaError, PeerState, Published
+from telemed.relay.data import Data
 from telemed.relay.dtls import Dtls, DtlsError
 from telemed.relay.forward import Address, Stream
 from telemed.relay.identify import Identify
@@ -49,6 +50,7 @@ class Peer:
         self.created = self.answered = now
         self.identify = Identify(self)
         self.reports = Reports(self)
+        self.data = Data(self)
 
     # What signalling asks.
 
@@ -73,6 +75,7 @@ class Peer:
             self._subscribe(line) if line.use == "send" else self._unsubscribe(line.mid)
         self.identify.learn(plan.lines)
         self._extensions(plan.lines)
+        self.data.agree(next((line.offered for line in plan.lines if line.use == "data"), None))
         for mid, slot in self.slots.items():
             self.bind(mid, wanted.get(mid)) if mid in wanted or slot.track is None else None
         self.version += 1
@@ -126,7 +129,8 @@ class Peer:
                 self.reports.allocate_soon()
 
     def send_data(self, label: str, sender: str, message: bytes | str) -> None:
-        """Nothing: data channels are refused in the answer (docs/telemed.md, what is missing)."""
+        """Pass on what another of the room sent; nothing when this peer has no data channels or does not read them."""
+        self.data.send(label, sender, message)
 
     def close(self) -> None:
         """Leave: subscribers lose the tracks, the transport ends."""
@@ -136,6 +140,7 @@ class Peer:
             self._unpublish(mid)
         for mid in list(self.slots):
             self._unsubscribe(mid)
+        self.data.close()
         if self.dtls is not None:
             self.dtls.close()
         self.relay.forget(self)
@@ -282,7 +287,9 @@ class Peer:
             received = dtls.receive(data)
             if dtls.connected and not was:
                 self._secured()
-            elif received is None:
+            for datagram in received:
+                self.data.receive(datagram)
+            if dtls.ended:
                 self.close()
 
         self._handshake(take)
@@ -299,6 +306,7 @@ class Peer:
         assert self.dtls.rx is not None
         assert self.dtls.tx is not None
         self.endpoint.secure(self.dtls.rx, self.dtls.tx)
+        self.data.begin()
         self._set_state(PeerState.CONNECTED)
         for slot in self.slots.values():
             slot.update()
@@ -334,6 +342,7 @@ class Peer:
         elif now - heard <= INTERRUPTED_SECONDS and self.state is PeerState.INTERRUPTED:
             self._set_state(PeerState.CONNECTED)
         self.reports.tick(now)
+        self.data.tick(now)
 
     def handshake_tick(self) -> bool:
         """DTLS flights that were not answered are sent again; False when there is nothing left to wait for."""

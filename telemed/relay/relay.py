@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Any, Final
 
 from telemed.ports import Listener, MediaError, RoomListener, TrackInfo
+from telemed.relay import sctp
 from telemed.relay.build import Form, choose
 from telemed.relay.dtls import Certificate
 from telemed.relay.forward import Address, Endpoint, Forwarder, Stream
@@ -57,6 +58,7 @@ class Relay:
         self.connecting: set[Peer] = set()
         self.gaps: set[Stream] = set()
         self.probing: set[Link] = set()
+        self.sending: set[Peer] = set()  # who sent over data channels lately
         self.candidates: tuple[str, ...] = ()
         self.address: tuple[str, int] = ("", 0)
         self._buckets: list[set[Peer]] = [set() for _ in range(BUCKETS)]
@@ -73,6 +75,7 @@ class Relay:
     async def start(self) -> None:
         """Open the sockets. Raises OSError when the address is taken."""
         self._loop = asyncio.get_running_loop()
+        sctp.prepare()  # before anyone is there who would hear how long it takes; not in a thread: its modules import each other
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_DGRAM)
         sock.setblocking(False)
@@ -154,7 +157,8 @@ class Relay:
         return {
             "peers": len(self.peers), "rooms": len(self.rooms), "tracks": sum(len(r.tracks) for r in self.rooms.values()),
             "received": sum(p.endpoint.received_packets for p in self.peers), "sent": sum(p.endpoint.sent_packets for p in self.peers),
-            "strangers": self.forwarding.strangers, "unsent": self.forwarding.not_sent(), "cpu": share, "late": self.late,
+            "strangers": self.forwarding.strangers, "unsent": self.forwarding.not_sent(),
+            "policed": sum(p.data.policed for p in self.peers), "cpu": share, "late": self.late,
         }
 
     # For peers.
@@ -187,6 +191,7 @@ class Relay:
         """A peer left: nothing of it remains."""
         self.peers.discard(peer)
         self.connecting.discard(peer)
+        self.sending.discard(peer)
         for bucket in self._buckets:
             bucket.discard(peer)
         for fragment in peer.fragments:
@@ -198,6 +203,8 @@ class Relay:
         room = self.rooms.get(peer.room)
         if room is not None:
             room.peers.discard(peer)
+            for other in room.peers:
+                other.data.left(peer.participant)
             self._drop_empty(peer.room)
 
     def _drop_empty(self, name: str) -> None:

@@ -232,8 +232,35 @@ static void remember(step_endpoint *to, uint16_t counter, double now, uint32_t s
     *to->history_last = now;
 }
 
+/* vp8.picture */
+struct picture { uint8_t there, layer, wide; uint16_t number; int tl0; };
+
+static void picture_of(const uint8_t *payload, uint32_t size, struct picture *p) {
+    p->there = 0;
+    if (size < 3 || !(payload[0] & 0x80) || !(payload[1] & 0x80)) return;
+    p->wide = payload[2] >> 7;
+    uint32_t at = p->wide ? 4 : 3;
+    if (size < at + 2) return;
+    p->there = 1;
+    p->number = p->wide ? get16(payload + 2) & 0x7FFF : payload[2];
+    p->tl0 = payload[1] & 0x40 ? payload[at++] : -1;
+    p->layer = payload[1] & 0x20 ? payload[at] >> 6 : 0;
+}
+
+static void renumber(uint8_t *payload, const struct picture *p, step_forwarder *f) {
+    uint32_t number = p->number + f->picture_offset, at = 3;
+    if (p->wide) {
+        put16(payload + 2, 0x8000 | (number & 0x7FFF));
+        at = 4;
+    } else
+        payload[2] = number & 0x7F;
+    if (p->tl0 >= 0) payload[at] = (uint8_t)(p->tl0 + f->tl0_offset);
+    f->last_picture = number & 0x7FFF;
+    f->last_tl0 = (p->tl0 + f->tl0_offset) & 0xFF;
+}
+
 static void forward(step *s, step_stream *stream, uint8_t second, uint16_t sequence, uint32_t rtp, int level, const uint8_t *payload,
-                    uint32_t size) {
+                    uint32_t size, const struct picture *picture) {
     for (uint32_t i = 0; i < stream->forwarder_count; i++) {
         step_forwarder *f = stream->forwarders[i];
         uint8_t kind = f->payload_types[second];
@@ -267,6 +294,10 @@ static void forward(step *s, step_stream *stream, uint8_t second, uint16_t seque
             put16(out + 14, (at - 16) / 4);
         }
         memcpy(out + at, payload, size);
+        if (picture->there) {
+            f->frame = rtp;
+            renumber(out + at, picture, f);
+        }
         uint32_t end = at + size;
         if (f->counter_byte) remember(to, counter, s->now, end);
         int length = (int)end;
@@ -337,10 +368,18 @@ static int media(step *s, step_endpoint *e, uint8_t *data, uint32_t size) {
     if (stream == NULL || stream->slow || !stream->packets || sequence != (uint16_t)(stream->highest + 1)) return STEP_PACKET;
     for (uint32_t i = 0; i < stream->forwarder_count; i++)
         if (stream->forwarders[i]->endpoint->by_tcp) return STEP_PACKET;
+    struct picture picture = {0, 0, 0, 0, 0};
+    if (stream->layered && stream->vp8 == (second & 127)) picture_of(data + at, end - at, &picture);
+    if (picture.there)
+        for (uint32_t i = 0; i < stream->forwarder_count; i++) { /* a frame to leave out, or at which a layer comes or goes */
+            step_forwarder *f = stream->forwarders[i];
+            if (picture.layer > f->passing || f->passing > f->temporal) return STEP_PACKET;
+        }
 
     /* From here on it is done here, as Forwarding._packet does it. */
     uint32_t rtp = get32(data + 4);
     double now = s->now;
+    if (picture.there) stream->temporal_bytes[picture.layer] += end - at;
     if (counted && e->noted_count < STEP_NOTED) e->noted[e->noted_count++] = (uint64_t)(now * 1e6) << 16 | counter;
     stream->highest = sequence;
     if (!sequence) stream->cycles++;
@@ -364,7 +403,7 @@ static int media(step *s, step_endpoint *e, uint8_t *data, uint32_t size) {
     put32(head + 4, rtp);
     put32(head + 8, (uint32_t)level);
     step_keep(stream, sequence & stream->mask, head, data + at, end - at);
-    forward(s, stream, second, sequence, rtp, level, data + at, end - at);
+    forward(s, stream, second, sequence, rtp, level, data + at, end - at, &picture);
     return 0;
 }
 

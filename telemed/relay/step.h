@@ -37,7 +37,9 @@ struct step_stream {
     uint32_t ssrc, last_rtp, mask, forwarder_count;
     uint16_t highest;
     uint8_t slow;                   /* someone waits for its keyframe, it is recorded, or it resends: Python's */
+    uint8_t vp8, layered;           /* payload type of VP8; whether its pictures are numbered */
     int64_t cycles;
+    uint64_t temporal_bytes[4];
     uint64_t packets, bytes, levels, level_sum;
     double clock, jitter, transit, last_time;
     step_kept **cache;
@@ -49,6 +51,10 @@ struct step_forwarder {
     uint32_t ssrc, rtp_offset, last_rtp;
     uint16_t sequence_offset, last_sequence;
     uint8_t counter_byte, level_byte;
+    uint8_t temporal, passing, tl0_offset;
+    uint16_t picture_offset;
+    int32_t last_picture, last_tl0;
+    int64_t frame;
     uint8_t payload_types[256];
     uint64_t packets, octets;
     double last_time;

@@ -1,11 +1,13 @@
 """What a room's participants publish and receive: between the rights of the room and the media relay."""
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, Protocol
 
 from telemed.ports import (
+    LABEL,
     AnotherConnection,
     LayerChoice,
     MediaError,
@@ -25,6 +27,7 @@ from telemed.rooms.roles import NEEDED, Right, kinds
 log = logging.getLogger(__name__)
 REFUSALS = frozenset({"sdp", "codec", "too-many-tracks", "not-allowed", "closed", "unknown-mid", "unknown-track", "full"})
 QUALITY_EVERY = 10.0  # seconds between two samples of one participant told to those with the right to admit
+_LABEL = re.compile(LABEL)
 _KINDS = {Source.MICROPHONE: "audio", Source.SCREEN_AUDIO: "audio", Source.CAMERA: "video", Source.SCREEN: "video"}
 _FIRST = {
     "video": (Source.SCREEN, Source.CAMERA, Source.DEVICE, Source.MICROPHONE, Source.SCREEN_AUDIO),
@@ -248,11 +251,11 @@ class Media:
             self._room.tell_all(message, kept=False, but=who, right=Right.ADMIT)
 
     def data(self, who: Participant, label: str, message: bytes | str) -> None:
-        """A data channel's message to everybody else's."""
-        if not who.may(Right.CHAT) and not who.publishes:
+        """A data channel's message to everybody else's: of who may write or publishes, as vital signs of a device."""
+        if not (who.may(Right.CHAT) or who.publishes) or not _LABEL.fullmatch(label):
             return
         for other in list(self._room.participants.values()):
-            if other is not who and other.admitted and other.peer is not None:
+            if other is not who and other.admitted and other.peer is not None and other.via != "whep":
                 other.peer.send_data(label, who.id, message)
 
 
