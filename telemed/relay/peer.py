@@ -163,16 +163,19 @@ class Peer:
         self.relay.fragments[self.ufrag] = self
 
     def _publish(self, line: Line, publish: Mapping[str, Published]) -> None:
-        track = self.tracks.get(line.mid)
-        if track is not None and (track.kind, track.published) != (line.kind, publish[line.mid]):
+        known = self.tracks.get(line.mid)
+        if known is not None and (known.kind, known.published) != (line.kind, publish[line.mid]):
             self._unpublish(line.mid)
-            track = None
-        if track is None:
-            track = Track(secrets.token_urlsafe(9), self, line.mid, line.kind, publish[line.mid])
-            self.tracks[line.mid] = track
+            known = None
+        track = known or Track(secrets.token_urlsafe(9), self, line.mid, line.kind, publish[line.mid])
         track.formats = {f.payload_type: f for f in line.formats}
         track.rtx = dict(line.rtx)
         track.rids = line.rids
+        if known is None:
+            # Told before its first packet: subscribers are bound to it by then, and its first keyframe is the one that they see.
+            self.tracks[line.mid] = track
+            self.relay.announce(track)
+            self.notify(self.listener.on_track, track.info())
 
     def _unpublish(self, mid: str) -> None:
         track = self.tracks.pop(mid, None)
@@ -181,9 +184,8 @@ class Peer:
         for slot in list(track.slots):
             slot.bind(None)
         self.identify.forget(track)
-        if track.live:
-            self.relay.withdraw(track)
-            self.notify(self.listener.on_track_gone, track.id)
+        self.relay.withdraw(track)
+        self.notify(self.listener.on_track_gone, track.id)
 
     def _subscribe(self, line: Line) -> None:
         slot = self.slots.get(line.mid)
@@ -317,10 +319,6 @@ class Peer:
     def started(self, track: Track, rid: str, stream: Stream) -> None:
         """The first packet of a track's layer."""
         track.add(rid, stream)
-        if not track.live:
-            track.live = True
-            self.relay.announce(track)
-            self.notify(self.listener.on_track, track.info())
 
     def ask_keyframe(self, track: Track, stream: Stream) -> None:
         """PLI to the publisher, merged for all who need it (RFC 4585 6.3.1)."""

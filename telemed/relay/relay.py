@@ -173,12 +173,12 @@ class Relay:
         self._loop.call_soon(call, *args)
 
     def track(self, room: str, track_id: str) -> Track | None:
-        """A live track by its id."""
+        """A track by its id."""
         found = self.rooms.get(room)
         return found.tracks.get(track_id) if found is not None else None
 
     def announce(self, track: Track) -> None:
-        """A track sends its first packet."""
+        """A track is there; its packets follow."""
         self.rooms.setdefault(track.peer.room, Room()).tracks[track.id] = track
 
     def withdraw(self, track: Track) -> None:

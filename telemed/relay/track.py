@@ -72,7 +72,6 @@ class Track:
         self.streams: dict[str, Stream] = {}
         self.slots: list[Slot] = []
         self.muted = False
-        self.live = False
         self.payload_type = -1  # of its newest stream's first packet
         self.asked: dict[str, float] = {}  # rid -> when a keyframe was asked for
         self.rates: dict[str, tuple[float, int, float]] = {}  # rid -> (time, bytes then, bit/s)

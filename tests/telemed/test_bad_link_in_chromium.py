@@ -102,35 +102,27 @@ def test_after_a_cut_of_20_s_the_patient_is_back_by_itself(browser: Any, way: Wa
         mended = time.monotonic() + 20
         patient.until("s.overlay !== ''", 20)
         doctor.until("s.tiles.some(t => t.still)", 30)
-        sounds = count(patient, "audio")
         assert patient.page.inner_text("#overlay-title")
         time.sleep(max(0.0, mended - time.monotonic()))
-        until(lambda: count(patient, "audio") > sounds, 30)
-        print("back", time.monotonic() - mended)
         patient.until("s.signalling === 'up' && s.overlay === ''", 30)
-        print("up", time.monotonic() - mended)
         rise((patient, "video", "bacsi"), (patient, "audio", "bacsi"), (doctor, "video", "benhnhan"), (doctor, "audio", "benhnhan"))
-        print("all", time.monotonic() - mended)
-        assert patient.state()["me"]["id"] == "benhnhan"
+        for tab in (doctor, patient):
+            tab.until("s.tiles.length === 1 && !s.tiles[0].still")
 
 
 def test_the_call_follows_a_new_address_and_an_ice_restart(browser: Any, way: Way) -> None:  # noqa: F811
     doctor, patient = call(browser, way)
     ways = [(tab, kind, other) for tab, other in ((doctor, "benhnhan"), (patient, "bacsi")) for kind in ("video", "audio")]
     with closing(doctor, patient):
-        # A NAT that forgot: the same ICE session from another port. What is sent to the old one is lost.
-        name = fragment(patient)
-        [way.do(way.link.rebind, flow) for flow in way.flows(patient)]
-        t=time.monotonic()
+        # A NAT that forgot: the same ICE session comes from another port. What is sent to the old one is lost.
+        name, flows = fragment(patient), way.flows(patient)
+        for flow in flows:
+            way.do(way.link.rebind, flow)
         rise(*ways)
-        print("rebound", time.monotonic()-t)
-        assert any(flow.rebound and flow.socket.getsockname() for flow in way.flows(patient))
-        print(patient.state()["restarts"], name, fragment(patient))
-        # Another network: new sockets, new credentials.
-        before = fragment(patient)
+        assert fragment(patient) == name, "the relay follows without an ICE restart"
+        # Another network: new sockets and new credentials.
         patient.page.evaluate("() => healthHubRoom.room.peer.restart()")
-        t=time.monotonic()
-        until(lambda: fragment(patient) != before)
+        until(lambda: fragment(patient) != name)
         until(lambda: any(flow.down.counts.passed > 50 for flow in way.flows(patient)))
         rise(*ways)
-        print("restarted", time.monotonic()-t, fragment(patient))
+        assert not set(map(id, flows)) & set(map(id, way.flows(patient)))
