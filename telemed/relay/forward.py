@@ -75,7 +75,7 @@ class Stream:
 
     __slots__ = (
         "bytes", "cache", "clock", "cycles", "endpoint", "first", "forwarders", "highest", "jitter", "keyframe", "last_rtp", "last_time",
-        "level_sum", "levels", "mask", "missing", "owner", "packets", "report", "rtx_of", "ssrc", "transit", "waiting",
+        "level_sum", "levels", "mask", "missing", "owner", "packets", "recorder", "report", "rtx_of", "ssrc", "transit", "waiting",
     )
 
     def __init__(self, endpoint: Endpoint, ssrc: int, clock: int, video: bool, owner: Any) -> None:
@@ -95,6 +95,7 @@ class Stream:
         self.waiting: list[Forwarder] = []  # they switch to this stream at its next keyframe
         self.keyframe: Callable[[memoryview], bool] | None = None  # None: every packet is one (sound)
         self.rtx_of: Stream | None = None
+        self.recorder: Callable[[bytes, float], None] | None = None  # takes packets as they are cached, late ones too
         self.report: Any = None  # the publisher's last sender report
         self.levels = 0
         self.level_sum = 0
@@ -302,9 +303,13 @@ class Forwarding:
             if not late:
                 for forwarder in stream.forwarders:
                     self._skip(forwarder, sequence)
+            if stream.recorder is not None:
+                stream.recorder(_HEAD.pack(first & 0x80, second, sequence, rtp, level), now)
             return
         # CSRCs and header extensions are left off here: what a subscriber gets of them is written anew.
-        stream.cache[sequence & stream.mask] = _HEAD.pack(first & 0x80, second, sequence, rtp, level) + view[at:size]
+        stream.cache[sequence & stream.mask] = kept = _HEAD.pack(first & 0x80, second, sequence, rtp, level) + view[at:size]
+        if stream.recorder is not None:
+            stream.recorder(kept, now)
         payload = view[at:size]
         if stream.waiting and (stream.keyframe is None or stream.keyframe(payload)) and not late:
             self._switch(stream, sequence, rtp, now)

@@ -112,6 +112,7 @@ class Peer:
         track = next((t for t in self.tracks.values() if t.id == track_id), None)
         if track is not None and track.muted != muted:
             track.muted = muted
+            self.relay.retap(track)
             for slot in list(track.slots):
                 slot.update()
 
@@ -314,6 +315,7 @@ class Peer:
             track.live = True
             self.relay.announce(track)
             self.notify(self.listener.on_track, track.info())
+        self.relay.retap(track)
 
     def ask_keyframe(self, track: Track, stream: Stream) -> None:
         """PLI to the publisher, merged for all who need it (RFC 4585 6.3.1)."""
