@@ -68,6 +68,7 @@ class Session:
                 "limits": {
                     "message": s.message_bytes, "rate": s.rate, "burst": s.burst, "chat": s.chat_chars, "data": s.data_bytes,
                     "publishers": s.publishers, "watchers": s.watchers, "record": self.room.records,
+                    "messages": bool(s.messages),
                 },
             },
             re,

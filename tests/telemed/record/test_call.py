@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,13 @@ SECRET = "a secret of the tests, long enough for all"
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where relays of this test record to."""
     found = tmp_path / "recordings"
     environ = {"RECORDINGS": str(found), "RECORD_KEY": KEY, "SECRET": SECRET, "DISK_FREE": "0", "STATE": str(tmp_path / "state")}
     for name, value in environ.items():
         monkeypatch.setenv(f"TELEMED_{name}", value)
-    yield found
+    return found
 
 
 @asynccontextmanager
@@ -109,16 +109,17 @@ def check(seen: dict[tuple[str, str], list[Seen]], who: str, seconds: float, fil
 
 
 async def test_both_sides_of_a_call_are_recorded_with_sound_and_picture(root: Path, tmp_path: Path, capsys: Any) -> None:
-    async with running() as relay:
-        async with Client(ws(relay), room="phong-1", participant="bs", name="BS. Bình") as a:
-            async with Client(ws(relay), room="phong-1", participant="bn", name="Lò Thị Mai") as b:
-                await publish(a, b)
-                await agree(a, b)
-                await asyncio.sleep(4)
-                await a.record(False)
-                (folder,) = await until(lambda: done(root))
-                await asyncio.sleep(0.3)
-                assert {p.name for p in root.iterdir()} == {folder.name}, "stopped for good"
+    async with (
+        running() as relay, Client(ws(relay), room="phong-1", participant="bs", name="BS. Bình") as a,
+        Client(ws(relay), room="phong-1", participant="bn", name="Lò Thị Mai") as b,
+    ):  # fmt: skip
+        await publish(a, b)
+        await agree(a, b)
+        await asyncio.sleep(4)
+        await a.record(False)
+        (folder,) = await until(lambda: done(root))
+        await asyncio.sleep(0.3)
+        assert {p.name for p in root.iterdir()} == {folder.name}, "stopped for good"
     assert re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{8}", folder.name)
     assert folder.stat().st_mode & 0o777 == 0o700
     for path in folder.iterdir():
@@ -139,28 +140,27 @@ async def test_both_sides_of_a_call_are_recorded_with_sound_and_picture(root: Pa
 
 
 async def test_who_comes_later_pauses_it_until_they_agree_and_who_withdraws_ends_it(root: Path, tmp_path: Path) -> None:
-    async with running() as relay:
-        async with Client(ws(relay), room="r", participant="a") as a, Client(ws(relay), room="r", participant="b") as b:
-            await publish(a, b)
-            await agree(a, b)
+    async with running() as relay, Client(ws(relay), room="r", participant="a") as a, Client(ws(relay), room="r", participant="b") as b:
+        await publish(a, b)
+        await agree(a, b)
+        await asyncio.sleep(2)
+        async with Client(ws(relay), room="r", participant="c", role="specialist") as c:
+            await publish(c)
+            assert a.room["recording"]["state"] == "paused"
+            with pytest.raises(Refused):
+                await c.record()  # not this one's right
             await asyncio.sleep(2)
-            async with Client(ws(relay), room="r", participant="c", role="specialist") as c:
-                await publish(c)
-                assert a.room["recording"]["state"] == "paused"
-                with pytest.raises(Refused):
-                    await c.record()  # not this one's right
-                await asyncio.sleep(2)
-                went_on = asyncio.create_task(a.until("recording", reason="consented"))
-                await asyncio.sleep(0)
-                await c.consent()
-                await went_on
-                await asyncio.sleep(2)
-                stopped = asyncio.create_task(a.until("recording", reason="refused"))
-                await asyncio.sleep(0)
-                await b.consent(False)
-                await stopped
-                assert a.room["recording"]["state"] == "off"
-                (folder,) = await until(lambda: done(root))
+            went_on = asyncio.create_task(a.until("recording", reason="consented"))
+            await asyncio.sleep(0)
+            await c.consent()
+            await went_on
+            await asyncio.sleep(2)
+            stopped = asyncio.create_task(a.until("recording", reason="refused"))
+            await asyncio.sleep(0)
+            await b.consent(False)
+            await stopped
+            assert a.room["recording"]["state"] == "off"
+            (folder,) = await until(lambda: done(root))
     index, seen = played(folder, tmp_path / "out")
     assert {p["participant"] for p in index["participants"]} == {"a", "b", "c"}
     for who in ("a", "b"):
@@ -240,21 +240,20 @@ async def test_a_limit_ends_the_recording_and_not_the_call(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, value: str, reason: str, files: int
 ) -> None:
     monkeypatch.setenv(f"TELEMED_{setting}", value)
-    async with running() as relay:
-        async with Client(ws(relay), room="r", participant="a") as a, Client(ws(relay), room="r", participant="b") as b:
-            await publish(a, b)
-            heard = await b.subscribe(await b.track("audio"))
-            full = asyncio.create_task(a.until("recording", reason=reason))
-            await agree(a, b)
-            await full
-            assert a.room["recording"]["state"] == "off"
-            async with asyncio.timeout(10):
-                for _ in range(50):
-                    await heard.recv()
-            if files:
-                (folder,) = await until(lambda: done(root))
-                index, _ = played(folder, tmp_path / "out")
-                assert (index["why"], len(index["tracks"])) == ("seconds", files)
+    async with running() as relay, Client(ws(relay), room="r", participant="a") as a, Client(ws(relay), room="r", participant="b") as b:
+        await publish(a, b)
+        heard = await b.subscribe(await b.track("audio"))
+        full = asyncio.create_task(a.until("recording", reason=reason))
+        await agree(a, b)
+        await full
+        assert a.room["recording"]["state"] == "off"
+        async with asyncio.timeout(10):
+            for _ in range(50):
+                await heard.recv()
+        if files:
+            (folder,) = await until(lambda: done(root))
+            index, _ = played(folder, tmp_path / "out")
+            assert (index["why"], len(index["tracks"])) == ("seconds", files)
 
 
 async def test_without_a_place_for_recordings_nobody_is_asked(tmp_path: Path) -> None:
