@@ -18,9 +18,10 @@ $(PY):
 	@found="$$($(FIND_PYTHON))" || { echo "Python 3.11 or newer with its venv module is needed (Debian: apt-get install python3-venv)" >&2; exit 1; }; \
 	"$$found" -m venv $(VENV)
 
-$(STAMP): requirements-dev.lock requirements.in pyproject.toml | $(PY)
+$(STAMP): requirements-dev.lock requirements.in pyproject.toml $(wildcard telemed/relay/*.[ch]) | $(PY)
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
 	@PYTHONWARNINGS=ignore $(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(PY) -m telemed.relay.build >/dev/null
 	@touch $@
 
 run: setup ## demo records on embedded SQLite at http://127.0.0.1:8080, with demo sign-ins for every role
@@ -48,4 +49,4 @@ lock: setup ## newest versions of everything into the lock files
 	$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-emit-index-url $$part.in -o $$part.lock; done
 
 clean: ## what can be built again
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache telemed/relay/_step-*.so

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
+import h11
 import msgspec
 from starlette.types import Message, Receive, Scope, Send
 from websockets.asyncio.client import ClientConnection, connect
@@ -293,7 +294,7 @@ class Front:
                     await exchange.to(take)
                 finally:
                     exchange.close()
-        except (Unreached, *unreached()) as e:
+        except (Unreached, OSError, TimeoutError, h11.RemoteProtocolError, EOFError) as e:
             log.warning("relay %s does not say which messages it has: %r", node.id, e)
             return 0, b""
         return status, body

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 Kind = Literal["audio", "video"]
+LABEL: Final = "[a-z0-9-]{1,40}"  # of data, over a channel and over signalling
 
 
 class Source(StrEnum):
@@ -34,6 +35,13 @@ class MediaError(ValueError):
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
         self.code = code
+
+
+class AnotherConnection(MediaError):
+    """A good offer, but of another RTCPeerConnection than this peer's (a new fingerprint, RFC 8842 3.1): close it and `join` anew."""
+
+    def __init__(self) -> None:
+        super().__init__("closed", "another fingerprint is another connection")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +124,7 @@ class MediaPeer(Protocol):
 
         `wanted` maps the mid of a recvonly m-line to a track id. An offer with new ICE credentials is an ICE restart.
 
-        Raises MediaError (codes: sdp, codec, too-many-tracks, not-allowed, closed).
+        Raises MediaError (codes: sdp, codec, too-many-tracks, not-allowed, closed), AnotherConnection.
         """
         ...
 

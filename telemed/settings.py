@@ -49,6 +49,8 @@ class Settings:
     node: str = _setting("", "name of this relay in the directory, the same after a restart; empty: HOST:PORT of its signalling")
     address: str = _setting("", "HOST:PORT at which the hub reaches this relay's signalling; empty: where it listens")
 
+    step: str = _setting("auto", "form of the forwarding step: python, compiled, or auto: compiled where it was built")
+
     stun: tuple[str, ...] = _setting((), "STUN addresses given to clients, e.g. stun:turn.example.vn:3478")
     turn: tuple[str, ...] = _setting((), "TURN addresses given to clients, e.g. turns:turn.example.vn:443?transport=tcp")
     turn_secret: str = _setting("", "coturn's static-auth-secret (use-auth-secret)")
@@ -87,6 +89,8 @@ class Settings:
             raise SettingError(f"{PREFIX}RECORDINGS needs {PREFIX}RECORD_KEY of at least 32 characters")
         if self.messages and len(self.secret) < 32:
             raise SettingError(f"{PREFIX}MESSAGES needs {PREFIX}SECRET of at least 32 characters")
+        if self.step not in ("auto", "python", "compiled"):
+            raise SettingError(f"{PREFIX}STEP is auto, python or compiled, not {self.step!r}")
         if self.turn and not self.turn_secret:
             raise SettingError(f"{PREFIX}TURN needs {PREFIX}TURN_SECRET")
 

@@ -22,6 +22,7 @@ DIGESTS: Final[dict[str, type[hashes.HashAlgorithm]]] = {"sha-256": hashes.SHA25
 # Fits the smallest path that WebRTC assumes, with SCTP and DTLS records around it.
 MTU: Final = 1200
 CERTIFICATE_DAYS: Final = 30
+MAX_RECORDS: Final = 64  # taken of one datagram; a browser sends one, and 1,800 bytes hold fewer than these
 
 
 class DtlsError(Exception):
@@ -43,7 +44,8 @@ class Certificate:
         self.expires = certificate.not_valid_after_utc
         self.fingerprint = "sha-256 " + certificate.fingerprint(hashes.SHA256()).hex(":").upper()
         context = SSL.Context(SSL.DTLS_METHOD)
-        context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_QUERY_MTU)
+        # A renegotiation could show another certificate than the one whose fingerprint was compared.
+        context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_QUERY_MTU | SSL.OP_NO_RENEGOTIATION)
         # Self-signed on both sides: what counts is the fingerprint in the offer, compared after the handshake.
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *_: True)
         context.use_certificate(certificate)
@@ -57,17 +59,18 @@ class Certificate:
 class Dtls:
     """One association. `send` gets datagrams for the peer; the owner calls `receive` and, while `timeout()` is not None, `expired`."""
 
-    __slots__ = ("_fingerprints", "_send", "_server", "_ssl", "connected", "rx", "tx")
+    __slots__ = ("_fingerprints", "_send", "_ssl", "connected", "ended", "rx", "server", "tx")
 
     def __init__(
         self, certificate: Certificate, fingerprints: list[tuple[str, str]], server: bool, send: Callable[[bytes], None]
     ) -> None:
         self._fingerprints = fingerprints
-        self._server = server
+        self.server = server
         self._send = send
         self._ssl: SSL.Connection | None = SSL.Connection(certificate.context)
         self._ssl.set_ciphertext_mtu(MTU)
         self.connected = False
+        self.ended = False  # the peer said goodbye, or broke the association
         self.rx: srtp.Keys | None = None
         self.tx: srtp.Keys | None = None
         if server:
@@ -77,32 +80,35 @@ class Dtls:
 
     def start(self) -> None:
         """A client's first flight; nothing for a server. Raises DtlsError."""
-        if not self._server:
+        if not self.server:
             self._handshake()
 
-    def receive(self, datagram: bytes) -> bytes | None:
-        """Take a datagram: what the peer sent through DTLS (or b""), None when it closed.
+    def receive(self, datagram: bytes) -> list[bytes]:
+        """Take a datagram: what the peer sent through DTLS in it, a record each. `ended` says whether anything can follow.
 
-        Raises DtlsError, after which this object is dead.
+        Raises DtlsError when the handshake fails, after which this object is dead.
         """
-        if self._ssl is None:
-            return None
+        if self._ssl is None or self.ended:
+            return []
         try:
             self._ssl.bio_write(datagram)
         except SSL.Error:
-            return b""
+            return []
         if not self.connected:
             self._handshake()
-            return b""
+            if not self.connected:
+                return []
+        found: list[bytes] = []
         try:
-            data: bytes = self._ssl.recv(65536)
-        except SSL.ZeroReturnError:
-            return None
+            # The last record of a handshake may have data behind it in its datagram, and data more data.
+            for _ in range(MAX_RECORDS):
+                found.append(self._ssl.recv(65536))
+        except SSL.WantReadError:
+            pass  # all read; records that do not decrypt are anyone's and dropped by OpenSSL (RFC 6347 4.1.2.7)
         except SSL.Error:
-            # Records that do not decrypt are anyone's; DTLS drops them (RFC 6347 4.1.2.7).
-            data = b""
+            self.ended = True  # close_notify, or a fatal alert under the session's keys
         self._flush()
-        return data
+        return [data for data in found if data]
 
     def send(self, data: bytes) -> None:
         """Data for the peer. Nothing happens before the handshake is done or after `close`."""
@@ -183,7 +189,7 @@ class Dtls:
         if profile is None:
             raise DtlsError("no SRTP profile in common")
         material = self._ssl.export_keying_material(b"EXTRACTOR-dtls_srtp", 2 * (profile.key + profile.salt))
-        self.rx, self.tx = srtp.derive(profile, material, self._server)
+        self.rx, self.tx = srtp.derive(profile, material, self.server)
 
     def _flush(self) -> None:
         """Datagrams that OpenSSL wrote. Its memory BIO joins them, so they are cut apart again at record borders."""

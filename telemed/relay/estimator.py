@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from .loss import UNLIMITED, LossLimit
 from .probe import Probe, outcome, plan
 from .trend import NORMAL, OVER, Trend
-from .twcc import Acknowledged, SendHistory
+from .twcc import Digest, SendHistory
 
 START, MINIMUM, MAXIMUM = 300_000, 30_000, 20_000_000  # bit/s
 BETA = 0.85  # of what arrives, after overuse
@@ -23,6 +23,7 @@ QUEUE_FREE, QUEUE_CUT = 0.12, 0.6  # s of standing queue left alone; the most th
 QUEUE_SERIOUS = 0.06  # s; below it the decrease after overuse is gentler in proportion: jitter looks like a queue that begins
 STALL, STALL_GRACE = 0.2, 0.6  # s without any arrival, and s for which what it did to delays is overlooked
 BASE_WINDOW = 10.0  # s for which a lowest delay counts (twice)
+PROOF = 4  # measured rates of arrival, or receiver reports, before the estimate is believed
 SILENCE = 1.0  # s without feedback while sending: the link is cut or chokes
 
 
@@ -52,6 +53,7 @@ class Estimator:
         "_probe",
         "_remb",
         "_remb_at",
+        "_samples",
         "_shown",
         "_shown_at",
         "_since",
@@ -74,11 +76,12 @@ class Estimator:
     )
 
     def __init__(
-        self, now: float, start: int = START, minimum: int = MINIMUM, maximum: int = MAXIMUM, history: SendHistory | None = None
+        self, now: float, start: int = START, minimum: int = MINIMUM, maximum: int = MAXIMUM, history: SendHistory | None = None,
+        trend: Trend | None = None,
     ) -> None:
         self.history = history or SendHistory()
         self.minimum, self.maximum = minimum, maximum
-        self.trend = Trend()
+        self.trend = trend or Trend()
         self.loss = LossLimit()
         self.round_trip = 0.2  # s
         self.queue = 0.0  # s, standing queue on the way to the subscriber
@@ -87,6 +90,7 @@ class Estimator:
         self._acked = 0.0
         self._last_sample = 0.0
         self._bytes = 0
+        self._samples = 0
         self._since = -1.0  # arrival that opened the window of the acknowledged rate
         self._base = self._base_before = UNLIMITED  # lowest arrival minus send: both clocks' offset and the way
         self._base_since = now
@@ -117,6 +121,11 @@ class Estimator:
         return int(max(self.minimum, min(rate, self.maximum, self._remb)))
 
     @property
+    def proven(self) -> bool:
+        """Whether the receiver has told enough for the estimate to be more than a guess."""
+        return self._samples >= PROOF or self._remb < UNLIMITED
+
+    @property
     def acknowledged(self) -> int:
         """bit/s that arrive."""
         return int(self._acked)
@@ -129,8 +138,15 @@ class Estimator:
 
     def on_feedback(self, now: float, arrivals: Sequence[tuple[int, int | None]]) -> None:
         """`arrivals` of an rtcp.TransportFeedback: (sequence, arrival in us or None)."""
-        packets = self.history.apply(arrivals)
-        if not packets:
+        self.take(now, Digest(self.history.apply(arrivals)))
+
+    def on_body(self, now: float, body: bytes) -> None:
+        """The same, of a feedback as it came (`SendHistory.digest`). Raises WireError."""
+        self.take(now, self.history.digest(body))
+
+    def take(self, now: float, told: Digest) -> None:
+        """What a feedback told moves the estimate."""
+        if not told.count:
             return
         if not self.transport_wide:
             self.transport_wide = True
@@ -143,36 +159,21 @@ class Estimator:
             self._interval = PROBE_EVERY
             self._next_probe = now
         self._feedback = now
-        last_sent = packets[-1][0]
-        octets = lost = lost_octets = 0
-        delay = UNLIMITED
-        newest = self._newest
-        for left, came, size in packets:
-            if came is None:
-                lost += 1
-                lost_octets += size
-                continue
-            octets += size
-            way = came - left
-            if way < delay:
-                delay = way
-            if came > newest:
-                newest = came
         probe = self._probe
-        probing = probe is not None and self._collect(probe, packets, now, last_sent)
-        if delay < UNLIMITED:
-            self._stall(now, packets)
-            self._time(now, last_sent, delay, newest, octets)
+        probing = probe is not None and self._collect(probe, told, now)
+        if told.first is not None:
+            self._stall(now, told.first)
+            self._time(now, told.last_sent, told.delay, max(self._newest, told.newest), told.octets)
         if not probing:  # a probe fills queues on purpose; the trend starts anew behind it
-            self.loss.observe(len(packets), lost, octets + lost_octets, lost_octets, last_sent, self._delay_rate, self.minimum)
-            self._adapt(now, self.trend.feed(packets))
+            self.loss.observe(
+                told.count, told.lost, told.octets + told.lost_octets, told.lost_octets, told.last_sent, self._delay_rate, self.minimum
+            )
+            self._adapt(now, self.trend.follow(told))
 
-    def _stall(self, now: float, packets: list[Acknowledged]) -> None:
+    def _stall(self, now: float, first: tuple[float, float]) -> None:
         """A handover holds all back for a moment and then delivers it at once: that is no slower link, and nothing is lowered for it."""
-        first = next((packet for packet in packets if packet[1] is not None), None)
-        if first is None or first[1] is None:
-            return
-        if STALL < first[1] - self._newest < 3.0 and first[1] - first[0] - min(self._base, self._base_before) > STALL * 0.75:
+        left, came = first
+        if STALL < came - self._newest < 3.0 and came - left - min(self._base, self._base_before) > STALL * 0.75:
             self._stalled_until = now + STALL_GRACE
             self._since = -1.0  # the rate is counted from behind the hole
 
@@ -194,6 +195,7 @@ class Estimator:
         self._bytes += octets
         passed = newest - self._since
         if passed >= 0.2:
+            self._samples += 1
             self._last_sample = rate = self._bytes * 8 / passed
             self._acked = rate if not self._acked else self._acked + (rate - self._acked) * 0.4
             self._since, self._bytes = newest, 0
@@ -228,7 +230,9 @@ class Estimator:
         elif state == NORMAL and self.queue < QUEUE_FREE:  # while a queue drains the rate is held
             if self._capacity and acked > self._capacity * (1.0 + CAPACITY_BAND):
                 self._capacity = 0.0
-            if self._capacity and rate > self._capacity * (1.0 - CAPACITY_BAND):
+            if self._samples < 3 * PROOF and min(acked, self._last_sample) > rate:
+                raised = min(acked, self._last_sample)  # it arrives, and no queue grows: that much the link carries
+            elif self._capacity and rate > self._capacity * (1.0 - CAPACITY_BAND):
                 raised = rate + max(4_000.0, 8_000.0 / (self.round_trip + 0.1)) * passed
             else:
                 raised = rate * RISE**passed + 1_000.0 * passed
@@ -270,13 +274,13 @@ class Estimator:
         self._probe = plan(now, min(goal, self._want_all * 1.1, float(self.maximum)), self.trend.jitter)
         return self._probe
 
-    def _collect(self, probe: Probe, packets: list[Acknowledged], now: float, last_sent: float) -> bool:
+    def _collect(self, probe: Probe, told: Digest, now: float) -> bool:
         """Takes the packets of the probe's time; true while they must be kept from the trend."""
-        if last_sent < probe.start:
+        if told.last_sent < probe.start:
             return False
         start, end = probe.start, probe.end
-        probe.seen += [packet for packet in packets if start <= packet[0] <= end]
-        if last_sent > end or now > end + self.round_trip + 0.1:
+        probe.seen += [packet for packet in told.packets if start <= packet[0] <= end]
+        if told.last_sent > end or now > end + self.round_trip + 0.1:
             self._finish(probe, now)
         return True
 
@@ -328,6 +332,7 @@ class Estimator:
             if round_trip < self._trip or now > self._trip_at:
                 self._trip, self._trip_at = round_trip, now + 60.0
             self.queue = round_trip - self._trip
+        self._samples += 1
         passed = min(now - self._updated, 2.0)
         self._updated = self._feedback = now
         limit = self.loss

@@ -1,4 +1,4 @@
-"""The forwarding step in Python: from a datagram to every subscriber in one synchronous call.
+"""The forwarding step in Python: from a datagram to every subscriber in one synchronous call. compiled.py has the common case in C.
 
 A packet is decrypted in place in one buffer, kept once for resending, and for each subscriber given a new header and encrypted in
 a second buffer: no task, queue, callback or object for each of them. Everything that is not media (STUN, DTLS, RTCP, streams seen
@@ -12,8 +12,12 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final, Protocol
 
+from telemed.relay.estimator import Estimator
 from telemed.relay.srtp import Keys, ffi, lib
+from telemed.relay.twcc import SendHistory
+from telemed.wire import vp8
 
+Recorder = Callable[[bytes, float], None]  # of the packet as it is cached (audio level for SSRC), and its arrival
 Address = Any  # what recvfrom gives: (host, port) or (host, port, flow, scope); for TCP the connection itself
 
 BUFFER: Final = 2048
@@ -22,6 +26,10 @@ BATCH: Final = 256  # datagrams before other work of the event loop gets its tur
 VIDEO_RING, AUDIO_RING = 512, 128  # packets kept for resending; powers of two
 MISSING_MAX: Final = 256  # sequence numbers asked for again at most; beyond, a keyframe is cheaper
 REORDERED: Final = 1000  # further apart is a new start of the stream (RFC 3550 A.1 has 3000 for both)
+PADDING: Final = 255  # the most that one packet can have of it
+_PADDING: Final = bytes(PADDING - 1) + bytes([PADDING])
+ALL_LAYERS: Final = 3  # VP8 has four temporal layers at most
+HISTORY: Final = 128  # stretches; each frame that is left out ends one
 BEDE: Final = 0xBEDE  # one-byte header extensions (RFC 8285 4.2)
 
 _HEAD: Final = struct.Struct("!BBHII")
@@ -29,6 +37,10 @@ _PLAIN: Final = struct.Struct("!BBHII").pack_into
 _WITH_COUNTER: Final = struct.Struct("!BBHIIHHBHx").pack_into  # one word of extensions: transport-wide sequence number
 _WITH_BOTH: Final = struct.Struct("!BBHIIHHBHBBxxx").pack_into  # two words: that and the audio level
 _WITH_LEVEL: Final = struct.Struct("!BBHIIHHBBxx").pack_into
+
+
+Offsets = tuple[int, int, int, int]
+Picture = tuple[int, bool, int, int, int, int]  # as vp8.picture gives it
 
 
 class Tcp(Protocol):
@@ -69,13 +81,30 @@ class Endpoint:
         self.rx_keys, self.tx_keys = rx, tx
         self.rx, self.tx = rx.pointer, tx.pointer
 
+    def add(self, stream: "Stream") -> None:
+        """The peer sends `stream`."""
+        self.streams[stream.ssrc] = stream
+
+    def drop(self, ssrc: int) -> None:
+        """It does no longer."""
+        self.streams.pop(ssrc, None)
+
+    def noted(self) -> list[int]:
+        """Arrivals that `arrived` was not told of, as it is told; each once."""
+        return []
+
+    def remember(self, history: SendHistory) -> None:
+        """Let `history` know of each packet sent with a transport-wide sequence number."""
+        self.sent = history.sent
+
 
 class Stream:
     """One SSRC of a publisher: a track, or one simulcast layer of it."""
 
     __slots__ = (
         "bytes", "cache", "clock", "cycles", "endpoint", "first", "forwarders", "highest", "jitter", "keyframe", "last_rtp", "last_time",
-        "level_sum", "levels", "mask", "missing", "owner", "packets", "recorder", "report", "rtx_of", "ssrc", "transit", "waiting",
+        "layered", "level_sum", "levels", "mask", "missing", "owner", "packets", "recorder", "report", "rtx_of", "ssrc", "temporal_bytes",
+        "transit", "vp8", "waiting",
     )
 
     def __init__(self, endpoint: Endpoint, ssrc: int, clock: int, video: bool, owner: Any) -> None:
@@ -93,12 +122,15 @@ class Stream:
         self.missing: dict[int, float] = {}  # sequence -> when it was missed first; the owner asks for it again
         self.forwarders: list[Forwarder] = []
         self.waiting: list[Forwarder] = []  # they switch to this stream at its next keyframe
-        self.keyframe: Callable[[memoryview], bool] | None = None  # None: every packet is one (sound)
+        self.keyframe: Callable[[memoryview, int], bool] | None = None  # of payload, second byte; None: sound, all are
         self.rtx_of: Stream | None = None
-        self.recorder: Callable[[bytes, float], None] | None = None  # takes packets as they are cached, late ones too
+        self.recorder: Recorder | None = None  # takes packets as they are cached, late ones too
         self.report: Any = None  # the publisher's last sender report
         self.levels = 0
         self.level_sum = 0
+        self.vp8 = 0  # payload type of VP8, 0: it is not agreed on
+        self.layered = False  # its pictures have numbers, which must stay continuous for each subscriber
+        self.temporal_bytes = [0, 0, 0, 0]  # by temporal layer, while layered
 
     @property
     def expected(self) -> int:
@@ -110,9 +142,9 @@ class Forwarder:
     """One track on its way to one subscriber: the SSRC it gets, and what is added to numbers so that switches do not show."""
 
     __slots__ = (
-        "counter_byte", "endpoint", "history", "last_rtp", "last_sequence", "last_time", "level_byte", "octets", "owner", "packets",
-        "payload_types", "rtp_offset", "rtx_payload_types", "rtx_sequence", "rtx_ssrc", "sequence_offset", "ssrc", "started",
-        "stream", "switched", "target",
+        "counter_byte", "endpoint", "frame", "history", "last_picture", "last_rtp", "last_sequence", "last_time", "last_tl0", "level_byte",
+        "octets", "owner", "packets", "passing", "payload_types", "picture_offset", "rtp_offset", "rtx_payload_types", "rtx_sequence",
+        "rtx_ssrc", "sequence_offset", "ssrc", "started", "stream", "switched", "target", "temporal", "tl0_offset",
     )
 
     def __init__(self, endpoint: Endpoint, ssrc: int, payload_types: bytes, owner: Any) -> None:
@@ -128,11 +160,30 @@ class Forwarder:
         self.packets = self.octets = 0
         self.started = False
         self.switched = 0  # source sequence number since when the offsets hold
-        # (first outgoing sequence number, stream, sequence offset, rtp offset) of earlier stretches, newest last.
-        self.history: deque[tuple[int, Stream, int, int]] = deque(maxlen=64)
+        # VP8 (RFC 7741 4.2): what is added to picture ids and TL0PICIDX, what went last (-1: nothing yet), and temporal layers.
+        self.picture_offset = self.tl0_offset = 0
+        self.last_picture = self.last_tl0 = -1
+        self.temporal = self.passing = ALL_LAYERS  # the highest wanted, and the highest that passes until a frame allows a change
+        self.frame = -1  # timestamp of the frame that was decided on last
+        # (first outgoing sequence number, stream, offsets of sequence, rtp, picture id, TL0PICIDX) of earlier stretches, newest last.
+        self.history: deque[tuple[int, Stream, Offsets]] = deque(maxlen=HISTORY)
         self.rtx_ssrc = 0
         self.rtx_sequence = 0
         self.rtx_payload_types: bytes = b""
+
+
+def _renumber(out: bytearray, at: int, picture: Picture, picture_offset: int, tl0_offset: int) -> None:
+    """Picture id and TL0PICIDX of the VP8 payload at `at`, moved by the offsets."""
+    _, _, place, bits, number, tl0 = picture
+    place += at
+    if bits == 15:
+        number = (number + picture_offset) & 0x7FFF
+        out[place], out[place + 1] = 0x80 | number >> 8, number & 0xFF
+        place += 1
+    else:
+        out[place] = (number + picture_offset) & 0x7F
+    if tl0 >= 0:
+        out[place + 1] = (tl0 + tl0_offset) & 0xFF
 
 
 class Owner(Protocol):
@@ -160,7 +211,43 @@ class Forwarding:
         self._out_pointer = ffi.from_buffer(self._out)
         self._length = ffi.new("int *")
         self.strangers = 0  # datagrams of addresses that no one has authenticated
-        self.unsent = 0  # datagrams that the kernel did not take
+        self.unsent = 0
+
+    # Its parts.
+
+    def endpoint(self, owner: Any) -> Endpoint:
+        """A peer's transport."""
+        return Endpoint(owner)
+
+    def stream(self, endpoint: Endpoint, ssrc: int, clock: int, video: bool, owner: Any) -> Stream:
+        """A stream of a publisher; `clock` in Hz."""
+        return Stream(endpoint, ssrc, clock, video, owner)
+
+    def forwarder(self, endpoint: Endpoint, ssrc: int, payload_types: bytes, owner: Any) -> Forwarder:
+        """A track's way to a subscriber, not yet attached."""
+        return Forwarder(endpoint, ssrc, payload_types, owner)
+
+    def estimator(self, now: float) -> Estimator:
+        """What a subscriber's link carries."""
+        return Estimator(now)
+
+    def know(self, address: Address, endpoint: Endpoint) -> None:
+        """Datagrams from `address` are this endpoint's."""
+        self.endpoints[address] = endpoint
+
+    def forget(self, address: Address) -> None:
+        """They are no one's any more."""
+        self.endpoints.pop(address, None)
+
+    def close(self) -> None:
+        """Nothing is sent or taken after this."""
+
+    def not_sent(self) -> int:
+        """Datagrams that the kernel did not take, since the start."""
+        return self.unsent
+
+    def _changed(self, stream: Stream) -> None:
+        """Who gets the stream, or waits for it, is another than before."""
 
     # Receiving.
 
@@ -279,7 +366,7 @@ class Forwarding:
             stream.highest = stream.first = sequence
             stream.cycles += 1
             for forwarder in stream.forwarders:
-                self._align(forwarder, stream, sequence, rtp, now)
+                self._align(forwarder, stream, sequence, rtp, now, self._picture(stream, second, self._view[at:size]))
 
         stream.packets += 1
         stream.bytes += size - at
@@ -311,8 +398,12 @@ class Forwarding:
         if stream.recorder is not None:
             stream.recorder(kept, now)
         payload = view[at:size]
-        if stream.waiting and (stream.keyframe is None or stream.keyframe(payload)) and not late:
-            self._switch(stream, sequence, rtp, now)
+        if stream.waiting and (stream.keyframe is None or stream.keyframe(payload, second)) and not late:
+            stream.layered = stream.vp8 > 0 and stream.vp8 == second & 127 and vp8.picture(payload) is not None
+            self._switch(stream, sequence, rtp, now, vp8.picture(payload) if stream.layered else None)
+        picture = self._picture(stream, second, payload) if stream.layered else None
+        if picture is not None:
+            stream.temporal_bytes[picture[0]] += size - at
         length, out, pointer = self._length, self._out, self._out_pointer
         out_view, protect, send = self._out_view, lib.srtp_protect, self.sock.sendto
         for forwarder in stream.forwarders:
@@ -322,13 +413,19 @@ class Forwarding:
             to = forwarder.endpoint
             if to.tx is None:
                 continue
+            if picture is not None and (late or rtp != forwarder.frame or picture[0] > forwarder.passing) and not self._passes(
+                forwarder, picture, sequence, rtp, late
+            ):
+                continue
             number = (sequence + forwarder.sequence_offset) & 0xFFFF
             stamp = (rtp + forwarder.rtp_offset) & 0xFFFFFFFF
+            picture_offset, tl0_offset = forwarder.picture_offset, forwarder.tl0_offset
             if late and ((sequence - forwarder.switched) & 0xFFFF) > 0x8000:
                 earlier = self._earlier(forwarder, stream, sequence)
                 if earlier is None:
                     continue
                 number, stamp = (sequence + earlier[0]) & 0xFFFF, (rtp + earlier[1]) & 0xFFFFFFFF
+                _, _, picture_offset, tl0_offset = earlier
             if forwarder.counter_byte:
                 counter = to.counter = (to.counter + 1) & 0xFFFF
                 if forwarder.level_byte and level != 255:
@@ -349,6 +446,12 @@ class Forwarding:
                     at = 12
                 end = at + len(payload)
             out_view[at:end] = payload
+            if picture is not None:
+                if picture_offset or tl0_offset:
+                    _renumber(out, at, picture, picture_offset, tl0_offset)
+                if not late:
+                    forwarder.last_picture = (picture[4] + picture_offset) & 0x7FFF
+                    forwarder.last_tl0 = (picture[5] + tl0_offset) & 0xFF
             length[0] = end
             if protect(to.tx, pointer, length):
                 self.unsent += 1
@@ -369,6 +472,29 @@ class Forwarding:
                 forwarder.last_sequence = number
                 forwarder.last_rtp = stamp
                 forwarder.last_time = now
+
+    @staticmethod
+    def _picture(stream: Stream, second: int, payload: memoryview) -> Picture | None:
+        return vp8.picture(payload) if stream.layered and second & 127 == stream.vp8 else None
+
+    def _passes(self, forwarder: Forwarder, picture: Picture, sequence: int, rtp: int, late: bool) -> bool:
+        """Whether the frame's temporal layer goes to this subscriber; what does not leaves no gap in the numbers."""
+        layer = picture[0]
+        if late:
+            return layer <= forwarder.passing
+        fresh = rtp != forwarder.frame
+        if fresh:
+            forwarder.frame = rtp
+            if forwarder.passing > forwarder.temporal:
+                forwarder.passing = forwarder.temporal
+            elif forwarder.passing < layer <= forwarder.temporal and picture[1]:
+                forwarder.passing = layer  # such a frame needs only the base layer: the place to climb (RFC 7741 4.2, Y)
+        if layer <= forwarder.passing:
+            return True
+        self._skip(forwarder, sequence)
+        if fresh:
+            forwarder.picture_offset = (forwarder.picture_offset - 1) & 0x7FFF
+        return False
 
     def _resent(self, stream: Stream, at: int, size: int, now: float) -> None:
         """A packet that came by RTX (RFC 4588 4): made what it was and forwarded as one that is late."""
@@ -406,11 +532,13 @@ class Forwarding:
         if forwarder.stream is not stream:
             forwarder.target = stream
             stream.waiting.append(forwarder)
+            self._changed(stream)
 
     def cancel(self, forwarder: Forwarder) -> None:
         """Forget a switch that has not happened."""
         if forwarder.target is not None:
             forwarder.target.waiting.remove(forwarder)
+            self._changed(forwarder.target)
             forwarder.target = None
 
     def detach(self, forwarder: Forwarder) -> None:
@@ -418,20 +546,23 @@ class Forwarding:
         self.cancel(forwarder)
         if forwarder.stream is not None:
             forwarder.stream.forwarders.remove(forwarder)
+            self._changed(forwarder.stream)
             self._remember(forwarder)
             forwarder.stream = None
 
-    def _switch(self, stream: Stream, sequence: int, rtp: int, now: float) -> None:
+    def _switch(self, stream: Stream, sequence: int, rtp: int, now: float, picture: Picture | None) -> None:
         waiting, stream.waiting = stream.waiting, []
         for forwarder in waiting:
-            self._align(forwarder, stream, sequence, rtp, now)
+            self._align(forwarder, stream, sequence, rtp, now, picture)
             if forwarder.stream is not None:
                 forwarder.stream.forwarders.remove(forwarder)
+                self._changed(forwarder.stream)
             forwarder.stream, forwarder.target = stream, None
             stream.forwarders.append(forwarder)
             self.owner.on_switched(forwarder, stream)
+        self._changed(stream)
 
-    def _align(self, forwarder: Forwarder, stream: Stream, sequence: int, rtp: int, now: float) -> None:
+    def _align(self, forwarder: Forwarder, stream: Stream, sequence: int, rtp: int, now: float, picture: Picture | None) -> None:
         """Offsets with which `stream` goes on where the subscriber's numbers stand."""
         if forwarder.started:
             self._remember(forwarder)
@@ -439,6 +570,10 @@ class Forwarding:
             passed = max(1, int((now - forwarder.last_time) * stream.clock))
             forwarder.sequence_offset = (forwarder.last_sequence + 1 - sequence) & 0xFFFF
             forwarder.rtp_offset = (forwarder.last_rtp + passed - rtp) & 0xFFFFFFFF
+            if picture is not None and forwarder.last_picture >= 0:
+                forwarder.picture_offset = (forwarder.last_picture + 1 - picture[4]) & 0x7FFF
+                forwarder.tl0_offset = (forwarder.last_tl0 + 1 - picture[5]) & 0xFF
+        forwarder.passing, forwarder.frame = forwarder.temporal, -1
         forwarder.started = True
         forwarder.switched = sequence
 
@@ -448,17 +583,21 @@ class Forwarding:
         forwarder.sequence_offset = (forwarder.sequence_offset - 1) & 0xFFFF
         forwarder.switched = (sequence + 1) & 0xFFFF
 
-    def _earlier(self, forwarder: Forwarder, stream: Stream, sequence: int) -> tuple[int, int] | None:
-        """The offsets (sequence, rtp) that held when `sequence` of `stream` was due; None when it was not forwarded then."""
-        for begin, of, sequence_offset, rtp_offset in reversed(forwarder.history):
-            if of is stream and ((sequence + sequence_offset - begin) & 0xFFFF) < 0x8000:
-                return sequence_offset, rtp_offset
+    def _earlier(self, forwarder: Forwarder, stream: Stream, sequence: int) -> Offsets | None:
+        """The offsets that held when `sequence` of `stream` was due; None when it was not forwarded then."""
+        for begin, of, offsets in reversed(forwarder.history):
+            if of is stream and ((sequence + offsets[0] - begin) & 0xFFFF) < 0x8000:
+                return offsets
         return None
 
     def _remember(self, forwarder: Forwarder) -> None:
         if forwarder.stream is not None:
             begin = (forwarder.switched + forwarder.sequence_offset) & 0xFFFF
-            forwarder.history.append((begin, forwarder.stream, forwarder.sequence_offset, forwarder.rtp_offset))
+            forwarder.history.append((begin, forwarder.stream, self._offsets(forwarder)))
+
+    @staticmethod
+    def _offsets(forwarder: Forwarder) -> Offsets:
+        return forwarder.sequence_offset, forwarder.rtp_offset, forwarder.picture_offset, forwarder.tl0_offset
 
     # Resending and sending.
 
@@ -470,27 +609,70 @@ class Forwarding:
 
     def resend(self, forwarder: Forwarder, number: int, now: float) -> int:
         """Send again what went out as `number` (RFC 4585 NACK), by RTX where it is agreed. Bytes sent; 0 when it is no longer kept."""
-        stream, sequence_offset, rtp_offset = forwarder.stream, forwarder.sequence_offset, forwarder.rtp_offset
-        begin = (forwarder.switched + sequence_offset) & 0xFFFF
+        stream, offsets = forwarder.stream, self._offsets(forwarder)
+        begin = (forwarder.switched + offsets[0]) & 0xFFFF
         if stream is None or ((number - begin) & 0xFFFF) > 0x8000:
             stretch = next((s for s in reversed(forwarder.history) if ((number - s[0]) & 0xFFFF) < 0x8000), None)
             if stretch is None:
                 return 0
-            _, stream, sequence_offset, rtp_offset = stretch
-        packet = self._cached(stream, (number - sequence_offset) & 0xFFFF)
+            _, stream, offsets = stretch
+        packet = self._cached(stream, (number - offsets[0]) & 0xFFFF)
         if packet is None:
             return 0
         _, second, _, rtp, level = _HEAD.unpack_from(packet)
-        payload = memoryview(packet)[12:]
-        return self._emit(forwarder, second, number, (rtp + rtp_offset) & 0xFFFFFFFF, level, payload, now)
+        payload: memoryview | bytearray = memoryview(packet)[12:]
+        picture = self._picture(stream, second, memoryview(packet)[12:])
+        if picture is not None and (offsets[2] or offsets[3]):
+            payload = bytearray(payload)
+            _renumber(payload, 0, picture, offsets[2], offsets[3])
+        return self._emit(forwarder, second, number, (rtp + offsets[1]) & 0xFFFFFFFF, level, payload, now)
 
     def pad(self, forwarder: Forwarder, now: float) -> int:
-        """A probe: the newest packet once more by RTX (RFC 4588), which receivers drop after counting it. Bytes sent."""
-        if not forwarder.rtx_ssrc or not forwarder.started:
-            return 0
-        return self.resend(forwarder, forwarder.last_sequence, now)
+        """A probe, which receivers drop after counting it: the newest packet once more by RTX (RFC 4588), or padding alone.
 
-    def _emit(self, forwarder: Forwarder, second: int, number: int, stamp: int, level: int, payload: memoryview, now: float) -> int:
+        Bytes sent; 0 where neither can be told from media.
+        """
+        if forwarder.rtx_ssrc and forwarder.started:
+            sent = self.resend(forwarder, forwarder.last_sequence, now)
+            if sent:
+                return sent
+        return self._padding(forwarder, now)
+
+    def _padding(self, forwarder: Forwarder, now: float) -> int:
+        """A packet of padding (RFC 3550 5.1): how a link is tried that carries no picture yet, or none any more."""
+        to = forwarder.endpoint
+        rtx = next((kind for kind in forwarder.rtx_payload_types if kind), 0)
+        kind = rtx or next((kind for kind in forwarder.payload_types if kind), 0)
+        if to.tx is None or not kind or not forwarder.counter_byte:
+            return 0
+        if rtx:
+            ssrc, stamp = forwarder.rtx_ssrc, forwarder.last_rtp
+            sequence = forwarder.rtx_sequence = (forwarder.rtx_sequence + 1) & 0xFFFF
+        elif forwarder.stream is None:
+            # Between two pictures the numbers of the media are free.
+            ssrc, stamp = forwarder.ssrc, forwarder.last_rtp
+            sequence = forwarder.last_sequence = (forwarder.last_sequence + 1) & 0xFFFF
+            if not forwarder.started:
+                forwarder.started, forwarder.last_time = True, now
+        else:
+            return 0
+        out, view = self._out, self._out_view
+        counter = to.counter = (to.counter + 1) & 0xFFFF
+        _WITH_COUNTER(out, 0, 0xB0, kind & 127, sequence, stamp, ssrc, BEDE, 1, forwarder.counter_byte, counter)
+        end = 20 + PADDING
+        view[20:end] = _PADDING
+        to.sent(counter, now, end)
+        self._length[0] = end
+        if lib.srtp_protect(to.tx, self._out_pointer, self._length):
+            return 0
+        to.sent_packets += 1
+        to.sent_bytes += end
+        self._datagram(to, view[: self._length[0]])
+        return end
+
+    def _emit(
+        self, forwarder: Forwarder, second: int, number: int, stamp: int, level: int, payload: memoryview | bytearray, now: float
+    ) -> int:
         to = forwarder.endpoint
         if to.tx is None:
             return 0

@@ -34,11 +34,12 @@ class Identify:
         streams = self._peer.endpoint.streams
         gone = {id(s) for s in track.streams.values()}
         for ssrc in [n for n, s in streams.items() if id(s) in gone or (s.rtx_of is not None and id(s.rtx_of) in gone)]:
-            del streams[ssrc]
+            self._peer.endpoint.drop(ssrc)
 
     def find(self, packet: bytes) -> Stream | None:
         """The stream a packet begins, made now; None when it is nobody's."""
-        streams = self._peer.endpoint.streams
+        endpoint, forwarding = self._peer.endpoint, self._peer.relay.forwarding
+        streams = endpoint.streams
         if self._unknown >= MAX_UNKNOWN or len(streams) >= MAX_STREAMS:
             return None
         self._unknown += 1
@@ -61,7 +62,7 @@ class Identify:
             base = self._base(track, repaired or rid, announced[1] if announced else 0)
             if base is None:
                 return None
-            stream = Stream(self._peer.endpoint, header.ssrc, base.clock, False, track)
+            stream = forwarding.stream(endpoint, header.ssrc, base.clock, False, track)
             stream.rtx_of = base
             stream.cache = []
         else:
@@ -69,14 +70,15 @@ class Identify:
             if agreed is None or (track.rids and rid not in track.rids) or (not track.rids and rid):
                 return None
             before = track.streams.get(rid)
-            stream = Stream(self._peer.endpoint, header.ssrc, agreed.clock, track.kind == "video", track)
+            stream = forwarding.stream(endpoint, header.ssrc, agreed.clock, track.kind == "video", track)
             if before is not None:
                 # The publisher began anew with another SSRC: subscribers go on with it.
-                streams.pop(before.ssrc, None)
+                endpoint.drop(before.ssrc)
                 self._move(before, stream)
-            streams[header.ssrc] = stream
+            track.payload_type = header.payload_type
+            endpoint.add(stream)
             self._peer.started(track, rid, stream)
-        streams[header.ssrc] = stream
+        endpoint.add(stream)
         self._unknown = 0
         return stream
 

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Final
 
 from telemed.ports import Source
 from telemed.relay.allocate import Allocator, Wanted
-from telemed.relay.estimator import Estimator
 from telemed.relay.probe import Probe
 
 if TYPE_CHECKING:
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from telemed.wire import rtcp
 
 CHOOSE_SECONDS: Final = 0.2
+CALM_SECONDS: Final = 0.6  # while the link carries all that is wanted, and a fifth more
 
 
 class Link:
@@ -20,25 +20,26 @@ class Link:
 
     def __init__(self, peer: "Peer", now: float) -> None:
         self._peer = peer
-        self._estimator = Estimator(now)
+        self._estimator = peer.relay.forwarding.estimator(now)
         self._allocator = Allocator()
         self._choose_at = now
+        self._calm = False
         self._sent = (now, 0, 0)  # time, bytes, packets
         self.probe: Probe | None = None
         self._probed = 0
         self.packet_rate = 200.0
         self.byte_rate = 0.0
         self.dirty = False
-        self.sent = self._estimator.history.sent  # for every packet that carries a transport-wide sequence number
+        self.history = self._estimator.history  # of every packet that carries a transport-wide sequence number
 
     @property
     def estimate(self) -> int:
         """bit/s that the link is taken to carry."""
         return self._estimator.bitrate
 
-    def feedback(self, packet: "rtcp.TransportFeedback", now: float) -> None:
-        """Transport-wide feedback came."""
-        self._estimator.on_feedback(now, packet.arrivals)
+    def feedback(self, packet: "rtcp.RawFeedback", now: float) -> None:
+        """Transport-wide feedback came. Raises WireError."""
+        self._estimator.on_body(now, packet.body)
 
     def remb(self, bitrate: int, now: float) -> None:
         """The receiver's own estimate came."""
@@ -58,9 +59,11 @@ class Link:
             self.packet_rate = (endpoint.sent_packets - packets) / (now - then)
             self.byte_rate = (endpoint.sent_bytes - octets) / (now - then)
             self._sent = (now, endpoint.sent_bytes, endpoint.sent_packets)
-        if now >= self._choose_at or self.dirty:
-            self._choose_at, self.dirty = now + CHOOSE_SECONDS, False
+        if now >= self._choose_at or self.dirty or (self._calm and not self._plenty()):
+            self.dirty = False
             self._choose(now)
+            self._calm = self._plenty()
+            self._choose_at = now + (CALM_SECONDS if self._calm else CHOOSE_SECONDS)
         if self.probe is None:
             self.probe = self._estimator.poll(now)
             if self.probe is not None:
@@ -75,9 +78,11 @@ class Link:
             return False
         probe.spent(endpoint.sent_bytes - self._probed)
         self._probed = endpoint.sent_bytes
-        slot = next((s for s in self._peer.slots.values() if s.kind == "video" and s.forwarder.rtx_ssrc and s.forwarder.packets), None)
-        if slot is None:
+        video = [s for s in self._peer.slots.values() if s.kind == "video" and s.track is not None]
+        if not video:
             return True
+        # What runs is repeated by RTX, which looks like it in size and pace.
+        slot = max(video, key=lambda s: (s.forwarder.stream is not None and s.forwarder.rtx_ssrc > 0, s.forwarder.last_time))
         due = probe.due(now)
         for _ in range(40):
             if due <= 0:
@@ -90,6 +95,9 @@ class Link:
         self._probed = endpoint.sent_bytes
         return True
 
+    def _plenty(self) -> bool:
+        return self._allocator.following == self._allocator.everything and self._estimator.bitrate > 1.2 * self._allocator.everything
+
     def _choose(self, now: float) -> None:
         slots: list[Slot] = []
         wanted: list[Wanted] = []
@@ -97,22 +105,19 @@ class Link:
             track = slot.track
             if track is None or track.muted:
                 continue
-            active = track.active(now)
-            layers = [(rid, -1, int(track.rates.get(rid, (0.0, 0, 0.0))[2]) if rid in active else 0) for rid in (track.rids or ("",))]
             screen = track.published.source is Source.SCREEN
             slots.append(slot)
-            wanted.append(
-                Wanted(track.id, track.kind, layers, slot.priority + (1 if screen else 0), screen, slot.asked_pause, slot.wanted_layer)
-            )
+            priority = slot.priority + (1 if screen else 0)
+            wanted.append(Wanted(track.id, track.kind, track.layers(now), priority, screen, slot.asked_pause, slot.wanted_layer))
         if not slots:
             return
         for slot, choice in zip(slots, self._allocator.choose(now, self._estimator.bitrate, wanted), strict=True):
             if slot.kind == "audio":
                 continue
-            # Without a measured rate nothing is known yet: what runs goes on.
-            starved = choice.paused and choice.reason == "bandwidth"
-            layer = slot.layer if choice.paused else choice.rid
-            if starved != slot.starved or layer != slot.layer:
-                slot.starved, slot.layer = starved, layer
+            # Before anything was heard of the link, the picture itself is what tries it.
+            starved = choice.paused and choice.reason == "bandwidth" and self._estimator.proven
+            chosen = (starved, slot.layer, slot.temporal) if choice.paused else (starved, choice.rid, choice.temporal)
+            if chosen != (slot.starved, slot.layer, slot.temporal):
+                slot.starved, slot.layer, slot.temporal = chosen
                 slot.update()
         self._estimator.want(self._allocator.following, self._allocator.everything)

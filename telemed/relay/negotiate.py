@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from telemed.ports import Kind, MediaError, Published
+from telemed.relay import sctp
 from telemed.relay.track import Format
 from telemed.wire import sdp
 
@@ -27,10 +28,10 @@ MAX_RIDS: Final = 4
 
 @dataclass(slots=True)
 class Line:
-    """One m-line as it was agreed. `use` is the relay's: receive = the client publishes, send = it subscribes."""
+    """One m-line as it was agreed. `use` is the relay's: receive = the client publishes, send = it subscribes, data = data channels."""
 
     mid: str
-    use: Literal["receive", "send", "none"]
+    use: Literal["receive", "send", "data", "none"]
     kind: Kind = "audio"
     formats: list[Format] = field(default_factory=list)
     rtx: dict[int, int] = field(default_factory=dict)  # RTX payload type -> its apt
@@ -83,10 +84,17 @@ def read(offer: str, publish: Mapping[str, Published], kinds: frozenset[str]) ->
         if bundle is not None and media.mid not in bundle:
             plan.lines.append(Line(media.mid, "none", offered=media))
         elif media.kind == "application":
-            plan.lines.append(Line(media.mid, "none", offered=media))  # data channels are not relayed yet
+            first = all(line.use != "data" for line in plan.lines)
+            plan.lines.append(Line(media.mid, "data" if first and _channels(media) else "none", offered=media))
         else:
             plan.lines.append(_media(media, publish, kinds))
     return plan
+
+
+def _channels(media: sdp.Media) -> bool:
+    """Whether an m-line offers data channels in the way that there is (RFC 8841); port 0 of SCTP: no association."""
+    there = media.port or media.bundle_only
+    return bool(there and media.sctp_port and media.protocol.endswith("/DTLS/SCTP") and media.formats == ["webrtc-datachannel"])
 
 
 def _media(media: sdp.Media, publish: Mapping[str, Published], kinds: frozenset[str]) -> Line:
@@ -171,7 +179,6 @@ def answer(plan: Plan, local: Local, sending: Mapping[str, Sending]) -> str:
     if bundled:
         out.append("a=group:BUNDLE " + " ".join(bundled))
     out += ["a=ice-lite", "a=msid-semantic: WMS *"]
-    first = True
     for line in plan.lines:
         offered = line.offered
         assert offered is not None
@@ -182,16 +189,19 @@ def answer(plan: Plan, local: Local, sending: Mapping[str, Sending]) -> str:
                 out.append("a=inactive")
             continue
         numbers = [f.payload_type for f in line.formats] + list(line.rtx)
-        formats = " ".join(map(str, numbers))
+        formats = "webrtc-datachannel" if line.use == "data" else " ".join(map(str, numbers))
         out += [f"m={offered.kind} 9 {offered.protocol} {formats}", "c=IN IP4 0.0.0.0"]
-        out.append("a=rtcp:9 IN IP4 0.0.0.0")
+        if line.use != "data":
+            out.append("a=rtcp:9 IN IP4 0.0.0.0")
         out += [f"a=ice-ufrag:{local.ufrag}", f"a=ice-pwd:{local.password}", f"a=fingerprint:{local.fingerprint}"]
         out += [f"a=setup:{'passive' if plan.server else 'active'}", f"a=mid:{line.mid}"]
-        if first:
+        if line.mid in (bundled[0], bundled[-1]):  # RFC 8843 has them on the first alone; aiortc keeps those of a transport's last m-line
             out += [f"a={candidate}" for candidate in local.candidates]
             out.append("a=end-of-candidates")
-            first = False
-        out += _media_lines(line, sending.get(line.mid))
+        if line.use == "data":
+            out += [f"a=sctp-port:{sctp.PORT}", f"a=max-message-size:{sctp.MAX_MESSAGE}"]
+        else:
+            out += _media_lines(line, sending.get(line.mid))
     return "\r\n".join(out) + "\r\n"
 
 

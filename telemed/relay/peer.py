@@ -5,9 +5,10 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from telemed.ports import Listener, MediaError, PeerState, Published
+from telemed.ports import AnotherConnection, Listener, MediaError, PeerState, Published
+from telemed.relay.data import Data
 from telemed.relay.dtls import Dtls, DtlsError
-from telemed.relay.forward import Address, Endpoint, Forwarder, Stream
+from telemed.relay.forward import Address, Stream
 from telemed.relay.identify import Identify
 from telemed.relay.negotiate import AUDIO_LEVEL, MID, REPAIRED_RID, RID, TRANSPORT_WIDE, Line, Local, Plan, Sending, answer, read
 from telemed.relay.reports import Reports
@@ -32,7 +33,7 @@ class Peer:
     def __init__(self, relay: "Relay", room: str, participant: str, listener: Listener, now: float) -> None:
         self.relay, self.room, self.participant, self.listener = relay, room, participant, listener
         self.state = PeerState.NEW
-        self.endpoint = Endpoint(self)
+        self.endpoint = relay.forwarding.endpoint(self)
         self.ufrag, self.password = _credentials()
         self.remote: tuple[str, str] | None = None
         self.fragments = [self.ufrag]  # ours, newest last; the one before stays valid during an ICE restart
@@ -49,6 +50,7 @@ class Peer:
         self.created = self.answered = now
         self.identify = Identify(self)
         self.reports = Reports(self)
+        self.data = Data(self)
 
     # What signalling asks.
 
@@ -58,13 +60,13 @@ class Peer:
         if self.state is PeerState.CLOSED:
             raise MediaError("closed", "this participant has left")
         plan = read(offer, publish, kinds)
-        if self.lines and [line.mid for line in self.lines] != [line.mid for line in plan.lines[: len(self.lines)]]:
-            raise MediaError("sdp", "m-lines keep their place and their mid in later offers (RFC 9429 5.2.2)")
         receiving = [line for line in plan.lines if line.use == "receive"]
         if len(receiving) > MAX_TRACKS:
             raise MediaError("too-many-tracks", f"one participant publishes {MAX_TRACKS} tracks at most")
         if self.dtls is not None and plan.fingerprints != self.fingerprints:
-            raise MediaError("sdp", "another fingerprint is another connection: join again")
+            raise AnotherConnection
+        if self.lines and [line.mid for line in self.lines] != [line.mid for line in plan.lines[: len(self.lines)]]:
+            raise MediaError("sdp", "m-lines keep their place and their mid in later offers (RFC 9429 5.2.2)")
         # From here on nothing fails.
         self._credentials_of(plan)
         self.lines = plan.lines
@@ -73,6 +75,7 @@ class Peer:
             self._subscribe(line) if line.use == "send" else self._unsubscribe(line.mid)
         self.identify.learn(plan.lines)
         self._extensions(plan.lines)
+        self.data.agree(next((line.offered for line in plan.lines if line.use == "data"), None))
         for mid, slot in self.slots.items():
             self.bind(mid, wanted.get(mid)) if mid in wanted or slot.track is None else None
         self.version += 1
@@ -127,7 +130,8 @@ class Peer:
                 self.reports.allocate_soon()
 
     def send_data(self, label: str, sender: str, message: bytes | str) -> None:
-        """Nothing: data channels are refused in the answer (docs/telemed.md, what is missing)."""
+        """Pass on what another of the room sent; nothing when this peer has no data channels or does not read them."""
+        self.data.send(label, sender, message)
 
     def close(self) -> None:
         """Leave: subscribers lose the tracks, the transport ends."""
@@ -137,6 +141,7 @@ class Peer:
             self._unpublish(mid)
         for mid in list(self.slots):
             self._unsubscribe(mid)
+        self.data.close()
         if self.dtls is not None:
             self.dtls.close()
         self.relay.forget(self)
@@ -184,7 +189,7 @@ class Peer:
     def _subscribe(self, line: Line) -> None:
         slot = self.slots.get(line.mid)
         if slot is None:
-            forwarder = Forwarder(self.endpoint, self._ssrc(), bytes(256), None)
+            forwarder = self.relay.forwarding.forwarder(self.endpoint, self._ssrc(), bytes(256), None)
             slot = forwarder.owner = Slot(self, line.mid, line.kind, forwarder)
             self.slots[line.mid] = slot
             self.by_ssrc[forwarder.ssrc] = slot
@@ -243,13 +248,12 @@ class Peer:
             self._set_state(PeerState.CONNECTED if self.endpoint.rx is not None else PeerState.CONNECTING)
 
     def _know(self, address: Address) -> None:
-        endpoints = self.relay.forwarding.endpoints
-        if endpoints.get(address) is self.endpoint:
+        before = self.relay.forwarding.endpoints.get(address)
+        if before is self.endpoint:
             return
-        before = endpoints.get(address)
         if before is not None and before.owner is not self:
             before.owner.lose(address)
-        endpoints[address] = self.endpoint
+        self.relay.forwarding.know(address, self.endpoint)
         self.addresses.append(address)
         if len(self.addresses) > MAX_ADDRESSES:
             self.lose(self.addresses[0])
@@ -259,7 +263,7 @@ class Peer:
         if address in self.addresses:
             self.addresses.remove(address)
             if self.relay.forwarding.endpoints.get(address) is self.endpoint:
-                del self.relay.forwarding.endpoints[address]
+                self.relay.forwarding.forget(address)
         if address is (self.endpoint.tcp or self.endpoint.address) or address == self.endpoint.address:
             self.endpoint.address = self.endpoint.tcp = None
 
@@ -282,7 +286,9 @@ class Peer:
             received = dtls.receive(data)
             if dtls.connected and not was:
                 self._secured()
-            elif received is None:
+            for datagram in received:
+                self.data.receive(datagram)
+            if dtls.ended:
                 self.close()
 
         self._handshake(take)
@@ -299,6 +305,7 @@ class Peer:
         assert self.dtls.rx is not None
         assert self.dtls.tx is not None
         self.endpoint.secure(self.dtls.rx, self.dtls.tx)
+        self.data.begin()
         self._set_state(PeerState.CONNECTED)
         for slot in self.slots.values():
             slot.update()
@@ -339,6 +346,7 @@ class Peer:
         elif now - heard <= INTERRUPTED_SECONDS and self.state is PeerState.INTERRUPTED:
             self._set_state(PeerState.CONNECTED)
         self.reports.tick(now)
+        self.data.tick(now)
 
     def handshake_tick(self) -> bool:
         """DTLS flights that were not answered are sent again; False when there is nothing left to wait for."""

@@ -9,8 +9,10 @@ from time import monotonic
 from typing import Any, Final
 
 from telemed.ports import Listener, MediaError, RoomListener, Tap, TrackInfo
+from telemed.relay import sctp
+from telemed.relay.build import Form, choose
 from telemed.relay.dtls import Certificate
-from telemed.relay.forward import Address, Endpoint, Forwarder, Forwarding, Stream
+from telemed.relay.forward import Address, Endpoint, Forwarder, Stream
 from telemed.relay.link import Link
 from telemed.relay.peer import Peer
 from telemed.relay.tap import Tapped
@@ -47,9 +49,10 @@ class Relay:
 
     def __init__(
         self, host: str = "127.0.0.1", port: int = 0, announce: tuple[tuple[str, int], ...] = (), tcp: bool = True,
-        max_peers: int = MAX_PEERS,
+        max_peers: int = MAX_PEERS, step: Form = "auto",
     ) -> None:
         self._host, self._port, self._announce, self._want_tcp, self._max = host, port, announce, tcp, max_peers
+        self._step = step
         self.certificate = Certificate()
         self.fragments: dict[str, Peer] = {}
         self.rooms: dict[str, Room] = {}
@@ -57,6 +60,7 @@ class Relay:
         self.connecting: set[Peer] = set()
         self.gaps: set[Stream] = set()
         self.probing: set[Link] = set()
+        self.sending: set[Peer] = set()  # who sent over data channels lately
         self.candidates: tuple[str, ...] = ()
         self.address: tuple[str, int] = ("", 0)
         self._buckets: list[set[Peer]] = [set() for _ in range(BUCKETS)]
@@ -73,6 +77,7 @@ class Relay:
     async def start(self) -> None:
         """Open the sockets. Raises OSError when the address is taken."""
         self._loop = asyncio.get_running_loop()
+        sctp.prepare()  # before anyone is there who would hear how long it takes; not in a thread: its modules import each other
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_DGRAM)
         sock.setblocking(False)
@@ -86,7 +91,7 @@ class Relay:
         self._sock = sock
         host, port = sock.getsockname()[:2]
         self.address = (host, port)
-        self.forwarding = Forwarding(sock, self)
+        self.forwarding = choose(self._step, sock, self)
         if self._want_tcp:
             self._tcp = TcpCandidates(self)
             await self._tcp.start(self._host, port)
@@ -117,6 +122,7 @@ class Relay:
         if self._loop is not None:
             self._loop.remove_reader(self._sock.fileno())
             self._sock.close()
+            self.forwarding.close()
             await asyncio.sleep(0)  # what listeners are still to hear
 
     # What signalling asks (ports.MediaRelay).
@@ -172,7 +178,8 @@ class Relay:
         return {
             "peers": len(self.peers), "rooms": len(self.rooms), "tracks": sum(len(r.tracks) for r in self.rooms.values()),
             "received": sum(p.endpoint.received_packets for p in self.peers), "sent": sum(p.endpoint.sent_packets for p in self.peers),
-            "strangers": self.forwarding.strangers, "unsent": self.forwarding.unsent, "cpu": share, "late": self.late,
+            "strangers": self.forwarding.strangers, "unsent": self.forwarding.not_sent(),
+            "policed": sum(p.data.policed for p in self.peers), "cpu": share, "late": self.late,
         }
 
     # For peers.
@@ -213,6 +220,7 @@ class Relay:
         """A peer left: nothing of it remains."""
         self.peers.discard(peer)
         self.connecting.discard(peer)
+        self.sending.discard(peer)
         for bucket in self._buckets:
             bucket.discard(peer)
         for fragment in peer.fragments:
@@ -224,6 +232,8 @@ class Relay:
         room = self.rooms.get(peer.room)
         if room is not None:
             room.peers.discard(peer)
+            for other in room.peers:
+                other.data.left(peer.participant)
             self._drop_empty(peer.room)
 
     def _drop_empty(self, name: str) -> None:

@@ -51,7 +51,7 @@ class Reports:
         self.link = Link(peer, peer.created)
         self._feedback = FeedbackBuilder()
         peer.endpoint.arrived = self._feedback.note
-        peer.endpoint.sent = self.link.sent
+        peer.endpoint.remember(self.link.history)
         self._tries: dict[int, dict[int, tuple[int, float]]] = {}  # ssrc -> sequence -> (tries, last)
         self._before: dict[int, tuple[int, int]] = {}  # ssrc -> (expected, received) at the last report
         self._report_at = self._peer.created + secrets.randbelow(1000) / 1000
@@ -68,32 +68,32 @@ class Reports:
     def receive(self, data: bytes, now: float) -> None:
         """A decrypted compound packet; what is malformed is dropped whole."""
         try:
-            packets = rtcp.parse(data)
+            for packet in rtcp.parse(data, raw=True):
+                self._one(packet, now)
         except WireError:
             self._peer.endpoint.bad += 1
-            return
-        peer = self._peer
-        for packet in packets:
-            if isinstance(packet, rtcp.TransportFeedback):
-                self.link.feedback(packet, now)
-            elif isinstance(packet, rtcp.Nack):
-                slot = peer.by_ssrc.get(packet.media)
-                if slot is not None:
-                    self._resend(slot, packet.sequences, now)
-            elif isinstance(packet, rtcp.Pli):
-                self._keyframe(packet.media)
-            elif isinstance(packet, rtcp.Fir):
-                for ssrc, _ in packet.entries[:8]:
-                    self._keyframe(ssrc)
-            elif isinstance(packet, rtcp.ReceiverReport):
-                self._blocks(packet.blocks, now)
-            elif isinstance(packet, rtcp.SenderReport):
-                stream = peer.endpoint.streams.get(packet.ssrc)
-                if stream is not None:
-                    stream.report = Sent(packet.ntp, packet.rtp, now)
-                self._blocks(packet.blocks, now)
-            elif isinstance(packet, rtcp.Remb):
-                self.link.remb(packet.bitrate, now)
+
+    def _one(self, packet: rtcp.Packet, now: float) -> None:
+        if isinstance(packet, rtcp.RawFeedback):
+            self.link.feedback(packet, now)
+        elif isinstance(packet, rtcp.Nack):
+            slot = self._peer.by_ssrc.get(packet.media)
+            if slot is not None:
+                self._resend(slot, packet.sequences, now)
+        elif isinstance(packet, rtcp.Pli):
+            self._keyframe(packet.media)
+        elif isinstance(packet, rtcp.Fir):
+            for ssrc, _ in packet.entries[:8]:
+                self._keyframe(ssrc)
+        elif isinstance(packet, rtcp.ReceiverReport):
+            self._blocks(packet.blocks, now)
+        elif isinstance(packet, rtcp.SenderReport):
+            stream = self._peer.endpoint.streams.get(packet.ssrc)
+            if stream is not None:
+                stream.report = Sent(packet.ntp, packet.rtp, now)
+            self._blocks(packet.blocks, now)
+        elif isinstance(packet, rtcp.Remb):
+            self.link.remb(packet.bitrate, now)
 
     def _keyframe(self, ssrc: int) -> None:
         slot = self._peer.by_ssrc.get(ssrc)
@@ -140,6 +140,8 @@ class Reports:
         """Ten times a second."""
         endpoint = self._peer.endpoint
         reports = b""
+        if noted := endpoint.noted():
+            self._feedback.extend(noted)
         feedback = self._feedback.take(self.ssrc, next(iter(endpoint.streams), 0)) if len(self._feedback) else []
         if now >= self._report_at:
             self._report_at = max(self._report_at + REPORT_SECONDS, now)

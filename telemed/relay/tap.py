@@ -90,7 +90,7 @@ class Feed:
 
             def take(packet: bytes, arrival: float) -> None:
                 payload = memoryview(packet)[12:]
-                if payload and (keyframe is None or keyframe(payload)):
+                if payload and (keyframe is None or keyframe(payload, packet[1])):
                     self._switch(best)
                     if best.recorder is not None:
                         best.recorder(packet, arrival)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from telemed.ports import Kind, LayerChoice, Published, TrackInfo
-from telemed.relay.forward import Forwarder, Stream
-from telemed.relay.keyframes import is_keyframe
+from telemed.relay.forward import ALL_LAYERS, Forwarder, Stream
+from telemed.relay.keyframes import KEYFRAMES
 
 if TYPE_CHECKING:
     from telemed.relay.peer import Peer
@@ -36,15 +36,29 @@ class Format:
             return False
         ours, theirs = self.parameters, other.parameters
         if self.name == "h264":
-            # RFC 6184 8.2.2: profile and packetization mode; the level is the receiver's upper bound and browsers decode above it.
-            return ours.get("packetization-mode", "0") == theirs.get("packetization-mode", "0") and (
-                ours.get("profile-level-id", "42e01f")[:4].lower() == theirs.get("profile-level-id", "42e01f")[:4].lower()
-            )
+            # RFC 6184 8.1: mode 1 receives what mode 0 sends. The level is the receiver's upper bound and browsers decode above it.
+            if ours.get("packetization-mode", "0") not in ("0", theirs.get("packetization-mode", "0")):
+                return False
+            (family, rank), (accepted, highest) = _h264(ours), _h264(theirs)
+            return family == accepted and rank <= highest
         if self.name == "vp9":
             return ours.get("profile-id", "0") == theirs.get("profile-id", "0")
         if self.name == "av1":
             return ours.get("profile", "0") == theirs.get("profile", "0")
         return True
+
+
+def _h264(parameters: Mapping[str, str]) -> tuple[str, int]:
+    """The profile (RFC 6184, table 5): a decoder takes those of the same family up to its own rank.
+
+    Baseline counts as constrained: no encoder in use makes what tells them apart, and ffmpeg and cameras write either.
+    """
+    text = parameters.get("profile-level-id", "42e01f").lower()
+    profile = text[:2]
+    if profile == "4d" and text[2:3] in tuple("89abcdef"):  # constraint_set0: within baseline too
+        profile = "42"
+    ranks = ("42", "4d", "64")
+    return ("", ranks.index(profile)) if profile in ranks else (text[:4], 0)
 
 
 class Track:
@@ -59,13 +73,16 @@ class Track:
         self.slots: list[Slot] = []
         self.muted = False
         self.live = False
+        self.payload_type = -1  # of its newest stream's first packet
         self.asked: dict[str, float] = {}  # rid -> when a keyframe was asked for
         self.rates: dict[str, tuple[float, int, float]] = {}  # rid -> (time, bytes then, bit/s)
+        self.shares: dict[str, list[float]] = {}  # rid -> share of it that temporal layers up to each take; empty: there is one
 
     @property
     def codec(self) -> str:
-        """Name of the first agreed format."""
-        return next((f.written for f in self.formats.values()), "")
+        """Name of the format that is sent; of the first agreed one while nothing is."""
+        sent = self.formats.get(self.payload_type)
+        return sent.written if sent is not None else next((f.written for f in self.formats.values()), "")
 
     def info(self) -> TrackInfo:
         """What others may know of it."""
@@ -83,9 +100,15 @@ class Track:
         """The first packet of a layer came."""
         self.streams[rid] = stream
         if self.kind == "video":
-            stream.keyframe = is_keyframe(self.codec.lower())
+            stream.keyframe = self.keyframe
+            stream.vp8 = next((number for number, f in self.formats.items() if f.name == "vp8"), 0)
         for slot in self.slots:
             slot.update()
+
+    def keyframe(self, payload: memoryview, second: int) -> bool:
+        """Whether a picture begins with this packet, by its own format: who agreed on several may send any, and change."""
+        sent = self.formats.get(second & 127)
+        return sent is not None and KEYFRAMES[sent.name](payload)
 
     def need_keyframe(self, rid: str, now: float) -> bool:
         """Whether the publisher is to be asked now; asking is merged and limited for all subscribers."""
@@ -101,10 +124,32 @@ class Track:
             if now - then >= 1.0:
                 fresh = (stream.bytes - octets) * 8 / (now - then) if then else 0.0
                 self.rates[rid] = (now, stream.bytes, fresh if not rate else rate * 0.3 + fresh * 0.7)
+                self.shares[rid] = _shares(list(stream.temporal_bytes))
+                stream.temporal_bytes = [0, 0, 0, 0]
+
+    def layers(self, now: float) -> list[tuple[str, int, int]]:
+        """What a subscriber may be given: (rid, highest temporal layer or -1 for all, bit/s); 0 bit/s where nothing is sent now."""
+        active = self.active(now)
+        out = []
+        for rid in self.rids or ("",):
+            rate = self.rates.get(rid, (0.0, 0, 0.0))[2] if rid in active else 0.0
+            shares = self.shares.get(rid, [])
+            out += [(rid, layer, int(rate * share)) for layer, share in enumerate(shares[:-1]) if rate]
+            out.append((rid, -1, int(rate)))
+        return out
 
     def active(self, now: float) -> list[str]:
         """Rids that carry packets at present, low to high. Browsers stop layers that their uplink cannot hold."""
         return [rid for rid in (self.rids or ("",)) if rid in self.streams and now - self.streams[rid].last_time < 2.0]
+
+
+def _shares(octets: list[int]) -> list[float]:
+    while octets and not octets[-1]:
+        octets.pop()
+    if len(octets) < 2:
+        return []
+    total = sum(octets)
+    return [sum(octets[: n + 1]) / total for n in range(len(octets))]
 
 
 class Slot:
@@ -134,11 +179,12 @@ class Slot:
         if self.track is not None:
             self.track.slots.remove(self)
         self.track = track
+        self.peer.reports.allocate_soon()
         self.told = None
         self.starved = False
         if track is not None:
             track.slots.append(self)
-            self.layer = self.start_layer()
+            self.layer, self.temporal = self.start_layer(), -1
             self.map_formats()
             self.update()
 
@@ -183,6 +229,7 @@ class Slot:
         """Make the forwarder do what was chosen: attach to the layer, or stop; tell the subscriber what changed."""
         forwarding, forwarder, track = self.peer.relay.forwarding, self.forwarder, self.track
         paused, reason = self.state()
+        forwarder.temporal = ALL_LAYERS if self.temporal < 0 else self.temporal
         # Before the handshake is done a keyframe would be lost, and the picture with it.
         if paused or track is None or self.peer.endpoint.tx is None:
             forwarding.detach(forwarder)
@@ -204,7 +251,7 @@ class Slot:
         if self.track is None:
             return
         limited = reason
-        if not limited and self.track.rids and self.layer != (self.wanted_layer or self.track.rids[-1]):
+        if not limited and (self.temporal >= 0 or (self.track.rids and self.layer != (self.wanted_layer or self.track.rids[-1]))):
             limited = "bandwidth"
         rate = int(self.track.rates.get(self.layer, (0.0, 0, 0.0))[2])
         choice = LayerChoice(self.track.id, self.layer, self.temporal, paused, limited, rate)  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from .twcc import Acknowledged
+from .twcc import Acknowledged, Digest
 
 NORMAL: Final = 0
 OVER: Final = 1  # a queue grows: more is sent than the link carries
@@ -68,6 +68,10 @@ class Trend:
         self._xs: list[float] = []
         self._ys: list[float] = []
         self._sums = (0.0, 0.0, 0.0, 0.0)
+
+    def follow(self, digest: Digest) -> int:
+        """The state after the packets of a feedback."""
+        return self.feed(digest.packets)
 
     def feed(self, packets: Iterable[Acknowledged]) -> int:
         """The state after these packets, in order of sequence; lost ones are passed over."""

@@ -1,7 +1,10 @@
 """Transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01): what a receiver notes, what a sender remembers."""
 
+import math
 from array import array
 from collections.abc import Sequence
+
+from telemed.wire.rtcp import transport
 
 Acknowledged = tuple[float, float | None, int]  # sent at (s, our clock), arrived at (s, the receiver's clock) or None: lost, bytes
 
@@ -32,6 +35,10 @@ class FeedbackBuilder:
     def record(self, sequence: int, arrival_us: int) -> None:
         """Notes a packet: 16-bit sequence, arrival in microseconds of any steady clock. On the packet path: one append."""
         self._pending.append(arrival_us << 16 | sequence)
+
+    def extend(self, noted: Sequence[int]) -> None:
+        """Notes packets that came before those of `note`; entries as `note` takes them."""
+        self._pending[:0] = noted
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -166,39 +173,69 @@ def chunks(symbols: bytearray) -> bytes:
     return bytes(out)
 
 
+class Digest:
+    """What one feedback tells: counts of packets and octets, and of those that came the least delay and the newest arrival (s)."""
+
+    __slots__ = ("count", "delay", "first", "last_sent", "lost", "lost_octets", "newest", "octets", "packets")
+
+    def __init__(self, packets: list[Acknowledged]) -> None:
+        self.packets = packets
+        self.count = len(packets)
+        self.last_sent = packets[-1][0] if packets else 0.0
+        self.first: tuple[float, float] | None = None  # when the first one that came was sent, and came
+        self.octets = self.lost = self.lost_octets = 0
+        self.delay, self.newest = float("inf"), float("-inf")
+        for left, came, size in packets:
+            if came is None:
+                self.lost += 1
+                self.lost_octets += size
+                continue
+            if self.first is None:
+                self.first = left, came
+            self.octets += size
+            self.delay = min(self.delay, came - left)
+            self.newest = max(self.newest, came)
+
+
 class SendHistory:
     """Sender side: when each transport-wide sequence left and how large it was, for the last `size` packets (a power of two)."""
 
-    __slots__ = ("_base", "_mask", "_sequences", "_sizes", "_times", "last_sent")
+    __slots__ = ("base", "last", "mask", "sequences", "sizes", "times")
 
     def __init__(self, size: int = 2048) -> None:
         if size & (size - 1) or not 0 < size <= 0x8000:
             raise ValueError("size must be a power of two up to 32768")
-        self._mask = size - 1
-        self._times = array("d", bytes(8 * size))
-        self._sizes = array("i", bytes(4 * size))  # 0: free or acknowledged; negative: reported lost once
-        self._sequences = array("H", bytes(2 * size))
-        self._base: float | None = None  # last arrival, unwrapped, microseconds
-        self.last_sent = float("-inf")
+        # Arrays of fixed size, which the compiled step writes too (step.c, remember).
+        self.mask = size - 1
+        self.times = array("d", bytes(8 * size))
+        self.sizes = array("i", bytes(4 * size))  # 0: free or acknowledged; negative: reported lost once
+        self.sequences = array("H", bytes(2 * size))
+        self.base = array("d", [math.nan])  # last arrival, unwrapped, microseconds
+        self.last = array("d", [float("-inf")])
+
+    @property
+    def last_sent(self) -> float:
+        """When the last one left."""
+        return self.last[0]
 
     def sent(self, sequence: int, time: float, size: int) -> None:
         """Notes a packet that leaves: 16-bit sequence, seconds, octets on the wire. On the packet path: four stores."""
-        index = sequence & self._mask
-        self._sequences[index] = sequence
-        self._times[index] = time
-        self._sizes[index] = size
-        self.last_sent = time
+        index = sequence & self.mask
+        self.sequences[index] = sequence
+        self.times[index] = time
+        self.sizes[index] = size
+        self.last[0] = time
 
     def apply(self, arrivals: Sequence[tuple[int, int | None]]) -> list[Acknowledged]:
         """What became of our packets, in order of sequence; `arrivals` as in rtcp.TransportFeedback, microseconds.
 
         A packet is returned once as arrived, and at most once as lost before that (it may have come late). Unknown ones are passed over.
         """
-        times, sizes, sequences, mask = self._times, self._sizes, self._sequences, self._mask
+        times, sizes, sequences, mask = self.times, self.sizes, self.sequences, self.mask
         out: list[Acknowledged] = []
         append = out.append
         offset: float | None = None
-        latest = self._base
+        latest = None if math.isnan(self.base[0]) else self.base[0]
         for sequence, arrival in arrivals:
             index = sequence & mask
             size = sizes[index]
@@ -216,5 +253,10 @@ class SendHistory:
             if latest is None or at > latest:
                 latest = at
             append((times[index], at * 1e-6, size if size > 0 else -size))
-        self._base = latest
+        if latest is not None:
+            self.base[0] = latest
         return out
+
+    def digest(self, body: bytes) -> Digest:
+        """What a feedback tells; `body`: of the packet of PT 205, FMT 15, from the sender's SSRC on. Raises WireError."""
+        return Digest(self.apply(transport(body).arrivals))

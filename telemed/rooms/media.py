@@ -1,11 +1,24 @@
 """What a room's participants publish and receive: between the rights of the room and the media relay."""
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, Protocol
 
-from telemed.ports import LayerChoice, MediaError, MediaRelay, PeerState, Published, Quality, Source, TrackInfo
+from telemed.ports import (
+    LABEL,
+    AnotherConnection,
+    LayerChoice,
+    MediaError,
+    MediaPeer,
+    MediaRelay,
+    PeerState,
+    Published,
+    Quality,
+    Source,
+    TrackInfo,
+)
 from telemed.rooms.mlines import mlines
 from telemed.rooms.participant import Participant
 from telemed.rooms.refused import Refused
@@ -14,6 +27,7 @@ from telemed.rooms.roles import NEEDED, Right, kinds
 log = logging.getLogger(__name__)
 REFUSALS = frozenset({"sdp", "codec", "too-many-tracks", "not-allowed", "closed", "unknown-mid", "unknown-track", "full"})
 QUALITY_EVERY = 10.0  # seconds between two samples of one participant told to those with the right to admit
+_LABEL = re.compile(LABEL)
 _KINDS = {Source.MICROPHONE: "audio", Source.SCREEN_AUDIO: "audio", Source.CAMERA: "video", Source.SCREEN: "video"}
 _FIRST = {
     "video": (Source.SCREEN, Source.CAMERA, Source.DEVICE, Source.MICROPHONE, Source.SCREEN_AUDIO),
@@ -77,14 +91,23 @@ class Media:
         missing = sorted(mid for mid, track in wanted.items() if track is not None and (track not in self.tracks or mid not in receives))
         bound = {mid: track for mid, track in wanted.items() if track is not None and mid not in missing}
         try:
-            if who.peer is None:
-                events = PeerEvents(self._room, self, who)
-                events.peer = who.peer = self._relay.join(self._room.id, who.id, events)
-                who.media, who.media_at = PeerState.NEW, self.ticks()
-            answer = who.peer.negotiate(offer, sends, bound, kinds(who.identity.rights) if who.publishes else frozenset())
+            may = kinds(who.identity.rights) if who.publishes else frozenset()
+            try:
+                answer = self._peer(who).negotiate(offer, sends, bound, may)
+            except AnotherConnection:  # of a client that cannot restart ICE, or a page that was loaded again
+                self.close(who)
+                answer = self._peer(who).negotiate(offer, sends, bound, may)
         except MediaError as error:
             raise refused(error) from None
         return answer, missing
+
+    def _peer(self, who: Participant) -> MediaPeer:
+        """The peer that there is, or a new one."""
+        if who.peer is None:
+            events = PeerEvents(self._room, self, who)
+            events.peer = who.peer = self._relay.join(self._room.id, who.id, events)
+            who.media, who.media_at = PeerState.NEW, self.ticks()
+        return who.peer
 
     @staticmethod
     def _check(who: Participant, mid: str, kind: str, source: Source) -> None:
@@ -228,11 +251,11 @@ class Media:
             self._room.tell_all(message, kept=False, but=who, right=Right.ADMIT)
 
     def data(self, who: Participant, label: str, message: bytes | str) -> None:
-        """A data channel's message to everybody else's."""
-        if not who.may(Right.CHAT) and not who.publishes:
+        """A data channel's message to everybody else's: of who may write or publishes, as vital signs of a device."""
+        if not (who.may(Right.CHAT) or who.publishes) or not _LABEL.fullmatch(label):
             return
         for other in list(self._room.participants.values()):
-            if other is not who and other.admitted and other.peer is not None:
+            if other is not who and other.admitted and other.peer is not None and other.via != "whep":
                 other.peer.send_data(label, who.id, message)
 
 

@@ -5,14 +5,14 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from telemed.ports import Source
+from telemed.ports import LABEL, Source
 from telemed.rooms.roles import Role
 
 DEPTH = 16  # levels of nesting
 Id = Annotated[int, Meta(ge=0, le=2**53 - 1)] | Annotated[str, Meta(max_length=64)] | None
 Short = Annotated[str, Meta(min_length=1, max_length=100)]
 Mid = Annotated[str, Meta(min_length=1, max_length=64)]
-Label = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,40}$")]
+Label = Annotated[str, Meta(pattern=rf"^{LABEL}\Z")]
 Count = Annotated[float, Meta(ge=0, le=1e9)]
 Token = Annotated[str, Meta(max_length=4096)]
 

@@ -123,6 +123,13 @@ class Remb:
 
 
 @dataclass(slots=True)
+class RawFeedback:
+    """Transport-wide feedback that was not read yet: what follows the common header (`transport`)."""
+
+    body: bytes
+
+
+@dataclass(slots=True)
 class TransportFeedback:
     sender: int
     media: int
@@ -132,15 +139,15 @@ class TransportFeedback:
     arrivals: list[tuple[int, int | None]]
 
 
-Packet = SenderReport | ReceiverReport | Sdes | Bye | Nack | Pli | Fir | Remb | TransportFeedback
+Packet = SenderReport | ReceiverReport | Sdes | Bye | Nack | Pli | Fir | Remb | RawFeedback | TransportFeedback
 
 
 def compound(*packets: Packet) -> bytes:
     return b"".join(p.build() for p in packets)  # type: ignore[union-attr]
 
 
-def parse(data: bytes) -> list[Packet]:
-    """Raises WireError."""
+def parse(data: bytes, raw: bool = False) -> list[Packet]:
+    """The packets of a datagram. `raw`: transport-wide feedback is left as it is. Raises WireError."""
     out: list[Packet] = []
     at = statuses = 0
     for _ in range(MAX_PACKETS):
@@ -164,7 +171,7 @@ def parse(data: bytes) -> list[Packet]:
             if statuses > MAX_STATUSES:
                 raise WireError("RTCP: too many statuses")
         try:
-            found = _one(kind, count, body)
+            found = RawFeedback(body) if raw and kind == RTPFB and count == 15 else _one(kind, count, body)
         except (struct.error, IndexError):
             raise WireError(f"RTCP: packet of type {kind} cut off") from None
         if found is not None:
@@ -199,7 +206,7 @@ def _one(kind: int, count: int, body: bytes) -> Packet | None:
             sequences += [(first + n + 1) & 0xFFFF for n in range(16) if mask >> n & 1]
         return Nack(sender, media, sequences)
     if kind == RTPFB and count == 15:
-        return _transport(body)
+        return transport(body)
     if kind == PSFB and count == 1:
         return Pli(*struct.unpack_from("!II", body))
     if kind == PSFB and count == 4:
@@ -209,6 +216,14 @@ def _one(kind: int, count: int, body: bytes) -> Packet | None:
         value = int.from_bytes(body[13:16])
         return Remb(struct.unpack_from("!I", body)[0], (value & 0x3FFFF) << (value >> 18), list(struct.unpack_from(f"!{n}I", body, 16)))
     return None
+
+
+def transport(body: bytes) -> TransportFeedback:
+    """Transport-wide feedback, from its sender's SSRC on. Raises WireError."""
+    try:
+        return _transport(body)
+    except (struct.error, IndexError):
+        raise WireError("RTCP: feedback cut off") from None
 
 
 def _transport(body: bytes) -> TransportFeedback:

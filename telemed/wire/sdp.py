@@ -64,7 +64,7 @@ class Media(Transport):
     rtcp_rsize: bool = False
     bundle_only: bool = False
     sctp_port: int = 0
-    max_message_size: int = 0
+    max_message_size: int = 65536  # when it is not said (RFC 8841 6.1); 0: any
 
     @property
     def sends(self) -> bool:

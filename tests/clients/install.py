@@ -41,14 +41,24 @@ def java() -> Path:
 
 def smart_fetch() -> Path:
     """The folder of a Python environment with smart-fetch, apart from the tests' own: it brings a hundred packages along."""
-    return _made("python", ["smart-fetch.txt"], sys.executable, "-c", _ENVIRONMENT)
+    return _made("python", ["smart-fetch.txt"], sys.executable, "-c", _ENVIRONMENT, "smart-fetch.txt")
+
+
+def ffmpeg() -> Path:
+    """An ffmpeg that publishes by WHIP, which those of distributions are too old for."""
+    folder = _made("ffmpeg", ["imageio-ffmpeg.txt"], sys.executable, "-c", _ENVIRONMENT, "imageio-ffmpeg.txt")
+    program = next((folder / "lib" / "imageio_ffmpeg" / "binaries").glob("ffmpeg-*"), None)
+    if program is None:
+        raise Missing("ffmpeg: imageio-ffmpeg has none for this machine")
+    program.chmod(0o755)
+    return program
 
 
 # Into a plain folder: a virtual environment knows its own place, and the draft this runs in is moved.
 _ENVIRONMENT = """
 import subprocess, sys
 install = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-subprocess.run([*install, "--target", "lib", "-r", "smart-fetch.txt"], check=True)
+subprocess.run([*install, "--target", "lib", "-r", sys.argv[1]], check=True)
 """
 
 
@@ -87,7 +97,7 @@ def _made(kind: str, files: list[str], *command: str) -> Path:
 
 
 if __name__ == "__main__":
-    for fetch in (node, java, smart_fetch):
+    for fetch in (node, java, smart_fetch, ffmpeg):
         try:
             fetch()
         except Missing as e:

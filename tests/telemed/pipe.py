@@ -3,7 +3,9 @@
 import asyncio
 import socket
 import struct
-from typing import Self
+from typing import Final, Self
+
+QUEUE: Final = 256  # reads on their way in one direction
 
 
 class Pipe:
@@ -77,9 +79,26 @@ class Pipe:
             self._tasks.discard(task)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            if self.delay:
-                await asyncio.sleep(self.delay / 1000)
-            await self._open.wait()
-            writer.write(data)
-            await writer.drain()
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(QUEUE)
+
+        async def read() -> None:
+            data = b"-"
+            while data:
+                data = await reader.read(65536)
+                await waiting.put((loop.time() + self.delay / 1000, data))
+
+        reading = asyncio.create_task(read())
+        try:
+            while True:
+                due, data = await waiting.get()
+                if due > loop.time():  # each datum by itself: what comes close behind does not wait twice
+                    await asyncio.sleep(due - loop.time())
+                await self._open.wait()
+                if not data:
+                    return
+                writer.write(data)
+                await writer.drain()
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)

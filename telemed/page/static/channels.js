@@ -4,7 +4,7 @@ import { Emitter } from "./events.js";
 
 const FULL = 256 * 1024; // bytes waiting in a channel before we stop feeding it: chat and vital signs must not queue behind a picture
 
-/** Emits a label with (sender's participant id, string or ArrayBuffer). */
+/** Emits a label with (sender's participant id, string or ArrayBuffer); "channel closed", which is no label, with (label, sender). */
 export class Channels extends Emitter {
   constructor(signalling) {
     super();
@@ -24,6 +24,7 @@ export class Channels extends Emitter {
     peer.on("channel", (channel) => {
       channel.binaryType = "arraybuffer";
       channel.onmessage = ({ data }) => this.emit(channel.label, channel.protocol, data);
+      channel.onclose = () => this.emit("channel closed", channel.label, channel.protocol);
     });
   }
 

@@ -14,6 +14,7 @@ export class Files extends Emitter {
     this.channels = channels;
     this.coming = new Map(); // sender -> what is being received from it
     this.turn = Promise.resolve();
+    channels.on("channel closed", (label, from) => { if (label === "file") this.#drop(from); }); // it left, or our link could not keep up
     channels.on("file", (from, data) => (typeof data === "string" ? this.#head(from, data) : this.#piece(from, data)));
   }
 

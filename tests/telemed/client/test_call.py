@@ -2,16 +2,26 @@
 
 import asyncio
 import fractions
+import random
+import urllib.request
 from collections.abc import AsyncIterator
 
 import av
 import pytest
-from aiortc import AudioStreamTrack, VideoStreamTrack
+from aiortc import (
+    AudioStreamTrack,
+    MediaStreamTrack,
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCPeerConnection,
+    RTCSessionDescription,
+    VideoStreamTrack,
+)
 from aiortc.mediastreams import MediaStreamError
 
 from bench.relay.relays import Ours
 from telemed.client import Client, RawTrack, Received, Refused, whep, whip
-from tests.telemed.impair import Impairment
+from tests.telemed.impair import Impairment, Path
 
 
 @pytest.fixture
@@ -79,6 +89,91 @@ async def test_chat_and_data_reach_the_other(relay: Ours) -> None:
         assert [m["text"] for m in b.messages] == ["Huyết áp 150/95"]
 
 
+async def sent(client: Client, label: str, message: bytes | str) -> None:
+    """Once the channel is open."""
+    async with asyncio.timeout(15):
+        while client._media.channels[label].readyState != "open":
+            await asyncio.sleep(0.05)
+    client.send(label, message)
+
+
+async def test_a_file_and_vital_signs_reach_the_others_over_data_channels(relay: Ours) -> None:
+    frames = [random.Random(n).randbytes(16_000) for n in range(40)]
+    async with (
+        Client(ws(relay), room="r", participant="a") as a, Client(ws(relay), room="r", participant="b") as b,
+        Client(ws(relay), room="r", participant="c") as c,
+    ):  # fmt: skip
+        heard: dict[str, dict[str, list[bytes | str]]] = {}
+
+        async def listen(client: Client) -> None:
+            own = heard[client.you["id"]] = {"file": [], "vitals": []}
+            async for event in client.events():
+                if event.type == "data" and event.message["data"]:
+                    assert event.message["from"] == "a"
+                    own[event.message["label"]].append(event.message["data"])
+
+        listening = [asyncio.create_task(listen(client)) for client in (a, b, c)]
+        for label in ("file", "vitals"):
+            await a.channel(label)
+        # b has sound first and gets data channels by a later offer, when DTLS has long been up; c has nothing else.
+        await b.publish(AudioStreamTrack())
+        await b.connected()
+        await b.channel("vitals")
+        await c.channel("vitals")
+        await sent(b, "vitals", "")  # open
+        await sent(c, "vitals", "")
+        await sent(a, "file", '{"file": "1"}')
+        for frame in frames:
+            a.send("file", frame)
+        await sent(a, "vitals", '{"spo2": 96}')
+        await sent(a, "vitals", "{}")
+        async with asyncio.timeout(30):
+            while any(len(heard[who]["file"]) < 41 or len(heard[who]["vitals"]) < 2 for who in "bc"):
+                await asyncio.sleep(0.1)
+        for who in "bc":
+            assert heard[who]["file"] == ['{"file": "1"}', *frames]
+            assert heard[who]["vitals"] == ['{"spo2": 96}', "{}"]
+        for task in listening:
+            task.cancel()
+
+
+async def test_a_file_over_a_thin_link_leaves_room_for_the_sound() -> None:
+    async with Impairment() as link:
+        relay = Ours(announce=link.address)
+        link.target = ("127.0.0.1", relay.udp)
+        await asyncio.to_thread(relay.__enter__)
+        try:
+            async with Client(ws(relay), room="r", participant="a") as a, Client(ws(relay), room="r", participant="b") as b:
+                await a.publish(AudioStreamTrack())
+                await a.channel("file")
+                await b.channel("file")
+                await sent(a, "file", "")
+                await sent(b, "file", "")
+                flow = link.flows[-1]
+                got = await b.subscribe(await b.track("audio"))
+                await frames(got, 50)
+                flow.down.path = Path(rate=300_000, delay=40, queue=1_000)
+                queue: asyncio.Queue[bytes] = asyncio.Queue()
+
+                async def listen() -> None:
+                    async for event in b.events():
+                        if event.type == "data" and event.message["data"]:
+                            queue.put_nowait(event.message["data"])
+
+                hearing, listening = asyncio.create_task(frames(got, 1_000_000, 120)), asyncio.create_task(listen())
+                await asyncio.sleep(0)
+                for n in range(10):
+                    a.send("file", bytes([n]) * 16_000)
+                async with asyncio.timeout(90):
+                    assert [await queue.get() for _ in range(10)] == [bytes([n]) * 16_000 for n in range(10)]
+                # Without a bound of its own SCTP would have filled it: that is how it finds out how much a link carries.
+                assert flow.down.counts.overflowed == 0
+                for task in (hearing, listening):
+                    task.cancel()
+        finally:
+            await asyncio.to_thread(relay.stop)
+
+
 async def test_a_device_publishes_by_whip_and_is_watched_by_whep(relay: Ours) -> None:
     track = RawTrack("video")
     codec = av.CodecContext.create("libvpx", "w")
@@ -131,6 +226,64 @@ async def test_the_call_comes_back_after_a_cut_and_a_new_address() -> None:
                 await frames(got, 5)
         finally:
             await asyncio.to_thread(relay.stop)
+
+
+async def test_a_plain_client_comes_back_over_a_new_connection(relay: Ours) -> None:
+    """aiortc cannot restart ICE: after a lost link it makes another RTCPeerConnection, while the relay has kept session and peer."""
+    async with Client(ws(relay), room="r", participant="a") as a, Client(ws(relay), room="r", participant="b") as b:
+        await a.publish(AudioStreamTrack())
+        sound = await b.track("audio", "a")
+        first, got = await plain(b, sound)
+        await frames(got, 5)
+        before = await a.track("audio", "b")
+        heard = await a.subscribe(before)
+        await frames(heard, 5)
+        back = asyncio.create_task(b.until("resumed", media="kept"))
+        await asyncio.sleep(0)
+        await b.signalling.lose()
+        await back
+        gone = asyncio.create_task(a.until("track-removed", track=before))
+        fresh = asyncio.create_task(a.until("track-added"))
+        await asyncio.sleep(0)
+        second, got = await plain(b, sound)
+        try:
+            await gone
+            track = (await fresh).message["track"]
+            assert (track["participant"], track["kind"]) == ("b", "audio")
+            assert track["id"] != before
+            await frames(got, 20)
+            await frames(await a.subscribe(track["id"]), 20)
+            assert peers(relay) == 2
+            assert first.connectionState == "closed"  # by the relay
+            await first.close()
+            await frames(got, 20)
+            # What the relay refuses costs nothing.
+            with pytest.raises(Refused, match="sdp"):
+                await b.ask("offer", sdp=second.localDescription.sdp.replace("a=fingerprint:", "a=x-fingerprint:"))
+            await frames(got, 20)
+        finally:
+            await first.close()
+            await second.close()
+
+
+async def plain(client: Client, wanted: str) -> tuple[RTCPeerConnection, MediaStreamTrack]:
+    """A new RTCPeerConnection that sends sound and receives a track, offered over the client's signalling."""
+    pc = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
+    pc.addTransceiver(AudioStreamTrack(), direction="sendonly")
+    receives = pc.addTransceiver("audio", direction="recvonly")
+    await pc.setLocalDescription(await pc.createOffer())
+    mid = receives.mid
+    answer = await client.ask("offer", sdp=pc.localDescription.sdp, publish={}, wanted={mid: wanted})
+    assert answer["missing"] == []
+    await pc.setRemoteDescription(RTCSessionDescription(answer["sdp"], "answer"))
+    return pc, receives.receiver.track
+
+
+def peers(relay: Ours) -> int:
+    """How many peers the relay has."""
+    with urllib.request.urlopen(relay.base + "/metrics", timeout=5) as answer:
+        lines = answer.read().decode().splitlines()
+    return int(float(next(line.split()[-1] for line in lines if line.startswith('telemed_relay{what="peers"}'))))
 
 
 async def test_everyone_is_back_after_a_restart_of_the_relay(relay: Ours) -> None:

@@ -10,8 +10,10 @@ import pytest
 from pylibsrtp import Policy, Session
 
 from telemed.relay import srtp
-from telemed.relay.forward import Endpoint, Forwarder, Forwarding, Stream
-from telemed.wire import rtp
+from telemed.relay.build import Form, choose
+from telemed.relay.forward import Stream
+from telemed.wire import rtp, vp8
+from tests.telemed.relay.forms import have
 
 PROFILE = srtp.PROFILES[0]
 KEY, FRAME = b"\x10\x00", b"\x10\x01"  # VP8: a keyframe's first payload bytes, and another picture's
@@ -27,28 +29,28 @@ def session(material: bytes, inbound: bool) -> Session:
 class Bench:
     """A publisher with two layers (SSRC 1 and 2), a subscriber, and the step between them."""
 
-    def __init__(self) -> None:
+    def __init__(self, form: Form) -> None:
         self.relay, self.publisher, self.subscriber = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3))
         for s in (self.relay, self.publisher, self.subscriber):
             s.bind(("127.0.0.1", 0))
             s.setblocking(False)
-        self.step = Forwarding(self.relay, self)  # type: ignore[arg-type]
+        self.step = choose(form, self.relay, self)  # type: ignore[arg-type]
         theirs, ours = bytes(range(28)), bytes(range(50, 78))
         self.send_session, self.ours = session(theirs, False), ours
         self.anew()
         keys = srtp.Keys(PROFILE, theirs, True), srtp.Keys(PROFILE, ours, False)
-        self.source, self.sink = Endpoint(None), Endpoint(None)
+        self.source, self.sink = self.step.endpoint(None), self.step.endpoint(None)
         self.source.secure(*keys)
         self.sink.secure(*keys)
         self.sink.address = self.subscriber.getsockname()
-        self.step.endpoints[self.publisher.getsockname()] = self.source
-        self.streams = [Stream(self.source, ssrc, 90000, True, self) for ssrc in (1, 2)]
+        self.step.know(self.publisher.getsockname(), self.source)
+        self.streams = [self.step.stream(self.source, ssrc, 90000, True, self) for ssrc in (1, 2)]
         for stream in self.streams:
-            stream.keyframe = lambda payload: not payload[1] & 1
-            self.source.streams[stream.ssrc] = stream
+            stream.keyframe = lambda payload, _: not payload[1] & 1
+            self.source.add(stream)
         types = bytearray(256)
         types[96], types[96 | 128] = 100, 100 | 128
-        self.forwarder = Forwarder(self.sink, 777, bytes(types), None)
+        self.forwarder = self.step.forwarder(self.sink, 777, bytes(types), None)
         self.gaps: list[Stream] = []
         self.switches = 0
 
@@ -87,13 +89,14 @@ class Bench:
             found.append((header.sequence, data[header.payload_offset:]))
 
     def close(self) -> None:
+        self.step.close()
         for s in (self.relay, self.publisher, self.subscriber):
             s.close()
 
 
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    made = Bench()
+@pytest.fixture(params=["python", "compiled"])
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    made = Bench(have(request.param))
     yield made
     made.close()
 
@@ -176,3 +179,131 @@ def test_strangers_and_forged_packets_are_counted_and_dropped(bench: Bench) -> N
     assert bench.step.strangers == 1
     assert bench.source.bad == 1
     assert bench.received() == []
+
+
+def probes(bench: Bench) -> list[rtp.Header]:
+    found = []
+    while True:
+        try:
+            data = bench.receive_session.unprotect(bench.subscriber.recv(2048))
+        except BlockingIOError:
+            return found
+        header = rtp.parse(data)
+        # All that follows the header is padding (RFC 3550 5.1).
+        assert data[0] & 0x20
+        assert data[-1] == len(data) - header.payload_offset
+        found.append(header)
+
+
+def test_a_link_without_a_picture_is_tried_with_padding(bench: Bench) -> None:
+    forwarder = bench.forwarder
+    assert bench.step.pad(forwarder, 1.0) == 0  # nothing would tell how it went
+    forwarder.counter_byte = 0x31
+    sizes = [bench.step.pad(forwarder, 1.0) for _ in range(3)]
+    found = probes(bench)
+    assert min(sizes) > 200
+    assert [h.ssrc for h in found] == [777] * 3
+    bench.step.attach(forwarder, bench.streams[0])
+    bench.publish(1, 500, KEY)
+    assert bench.step.pad(forwarder, 1.0) == 0  # among the packets of a picture there is no room
+    ((number, _),) = bench.received()
+    assert number == (found[-1].sequence + 1) & 0xFFFF
+    bench.step.detach(forwarder)
+    assert bench.step.pad(forwarder, 1.0)
+
+
+def test_probes_go_by_rtx_long_after_the_last_packet_is_forgotten(bench: Bench) -> None:
+    types = bytearray(256)
+    types[100], types[100 | 128] = 101, 101 | 128
+    forwarder = bench.forwarder
+    forwarder.rtx_payload_types, forwarder.rtx_ssrc, forwarder.counter_byte = bytes(types), 888, 0x31
+    assert bench.step.pad(forwarder, 1.0)
+    bench.step.attach(forwarder, bench.streams[0])
+    bench.publish(1, 1, KEY)
+    assert bench.step.pad(forwarder, 1.0)
+    bench.step.detach(forwarder)
+    for n in range(2, 600):
+        bench.publish(1, n)
+    probes_before = forwarder.rtx_sequence
+    assert bench.step.pad(forwarder, 1.0)
+    assert forwarder.rtx_sequence == probes_before + 1
+
+
+def picture(number: int, tid: int = 0, tl0: int = 0, sync: bool = False, key: bool = False, start: bool = True) -> bytes:
+    """A VP8 payload with picture id (15 bits), TL0PICIDX and temporal layer (RFC 7741 4.2)."""
+    first, layer = 0x90 if start else 0x80, tid << 6 | sync << 5
+    return bytes([first, 0xE0, 0x80 | number >> 8 & 0x7F, number & 0xFF, tl0 & 0xFF, layer, 0 if key else 1, 7])
+
+
+def seen(payload: bytes) -> tuple[int, int, int]:
+    found = vp8.descriptor(payload)
+    return found.picture_id, found.tl0, found.tid
+
+
+def of_vp8(bench: Bench) -> None:
+    for stream in bench.streams:
+        stream.vp8 = 96
+        stream.keyframe = lambda payload, second: vp8.keyframe(payload)
+
+
+def test_pictures_are_numbered_on_over_a_switch_and_so_are_those_sent_again(bench: Bench) -> None:
+    of_vp8(bench)
+    bench.step.attach(bench.forwarder, bench.streams[0])
+    for n in range(6):
+        bench.publish(1, 10 + n, picture(32_765 + n & 0x7FFF, tl0=250 + n, key=not n))
+    bench.step.attach(bench.forwarder, bench.streams[1])
+    for n in range(6):
+        bench.publish(2, 900 + n, picture(77 + n, tl0=9 + n, key=not n))
+    found = bench.received()
+    assert steps(found) == {1}
+    assert [seen(payload)[0] for _, payload in found] == [(32_765 + n) & 0x7FFF for n in range(12)]
+    assert [seen(payload)[1] for _, payload in found] == [(250 + n) & 0xFF for n in range(12)]
+    bench.anew()
+    for number, payload in (found[2], found[8]):
+        assert bench.step.resend(bench.forwarder, number, 1.0)
+        assert bench.received() == [(number, payload)]
+    bench.anew()
+    bench.publish(1, 9, picture(32_764))  # late, of before the first: nobody's
+    assert bench.received() == []
+
+
+def test_frames_of_a_layer_too_dear_are_left_out_without_a_gap(bench: Bench) -> None:
+    of_vp8(bench)
+    bench.step.attach(bench.forwarder, bench.streams[0])
+    pattern = (0, 2, 1, 2)
+    sequence = 100
+    sent: list[tuple[int, int]] = []
+
+    def publish(first: int, count: int, sync: int = -1) -> None:
+        nonlocal sequence
+        for n in range(first, first + count):
+            for part in range(2):  # two packets a frame
+                payload = picture(n, pattern[n % 4], n // 4, n == sync, not n, part == 0)
+                data = struct.pack("!BBHII", 0x80, 96, sequence, 3000 * n, 1) + payload
+                bench.publisher.sendto(bench.send_session.protect(data), bench.relay.getsockname())
+                sequence += 1
+            bench.step.pump()
+            sent.append((n, pattern[n % 4]))
+
+    publish(0, 8)
+    bench.forwarder.temporal = 1
+    publish(8, 8)
+    bench.forwarder.temporal = 0
+    publish(16, 8)
+    bench.forwarder.temporal = 2
+    publish(24, 8, sync=30)
+    found = bench.received()
+    assert steps(found) == {1}
+    layers = [seen(payload)[2] for _, payload in found[::2]]
+    assert layers[:8] == [0, 2, 1, 2, 0, 2, 1, 2]
+    assert layers[8:12] == [0, 1, 0, 1]
+    assert layers[12:14] == [0, 0]
+    assert layers[14:] == [0, 0, 1]  # up again only at a frame that needs no more than the base layer
+    numbers = [seen(payload)[0] for _, payload in found[::2]]
+    assert {b - a for a, b in pairwise(numbers)} == {1}
+    assert [seen(payload)[1] for _, payload in found[::2] if seen(payload)[2] == 0] == list(range(8))
+    bench.anew()
+    for number, payload in found[16:24]:
+        assert bench.step.resend(bench.forwarder, number, 1.0)
+        assert bench.received() == [(number, payload)]
+    assert sum(bench.streams[0].temporal_bytes) == 64 * 8

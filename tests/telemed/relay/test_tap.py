@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from telemed.ports import Published, Source, TrackInfo
+from telemed.relay.build import Form
 from telemed.relay.tap import Tapped
 from telemed.relay.track import Format, Track
 from telemed.wire import rtp
+from tests.telemed.relay.forms import have
 from tests.telemed.relay.test_forward import FRAME, KEY, Bench
 
 
@@ -43,8 +45,8 @@ class Heard:
 class Recorded(Bench):
     """The layers of `Bench` as one track, tapped."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, form: Form) -> None:
+        super().__init__(form)
         self.asked: list[int] = []
         peer: Any = SimpleNamespace(participant="p", ask_keyframe=lambda track, stream: self.asked.append(stream.ssrc))
         self.track = Track("t", peer, "0", "video", Published(Source.CAMERA))
@@ -64,9 +66,9 @@ class Recorded(Bench):
         self.tapped.track(self.track, 1000.0)
 
 
-@pytest.fixture
-def bench() -> Iterator[Recorded]:
-    made = Recorded()
+@pytest.fixture(params=["python", "compiled"])
+def bench(request: pytest.FixtureRequest) -> Iterator[Recorded]:
+    made = Recorded(have(request.param))
     yield made
     made.close()
 

@@ -7,6 +7,7 @@ from typing import get_args
 import msgspec
 import pytest
 
+from telemed.relay import data, sctp
 from telemed.rooms.roles import DEFAULTS, Right, Role
 from telemed.signal import messages
 from telemed.signal.texts import CLOSES, TEXTS
@@ -43,6 +44,18 @@ def test_every_role_and_right_is_there() -> None:
         assert f"`{word}`" in PAGE
     assert DEFAULTS.keys() == set(Role)
     assert f"{LEEWAY} s of tolerance" in PAGE
+
+
+def test_the_limits_of_data_channels_are_there() -> None:
+    part = PAGE.split("#### Over data channels")[1].split("\n## ")[0]
+    for figure in (
+        f"{sctp.MAX_MESSAGE:,} bytes", f"| {sctp.MAX_CHANNELS} |", f"{sctp.MAX_NAME} bytes each",
+        f"{data.MESSAGE_COST >> 10} KiB for each receiver",
+        f"{data.RATE / 1e6:.0f} MB/s", f"{sctp.WINDOW:,} bytes", f"{sctp.MAX_BUFFERED >> 20} MiB", f"{sctp.STALL_SECONDS:.0f} s while",
+        f"{sctp.STALL_BYTES >> 10} KiB wait", f"over {sctp.SMALL:,} bytes", f"{data.MAX_EARLY >> 10} KiB |",
+    ):  # fmt: skip
+        assert figure in part, figure
+    assert data.SHARE == 1 / 5
 
 
 def test_every_example_is_json() -> None:

@@ -446,6 +446,34 @@ def test_data_and_speakers_reach_the_others() -> None:
     assert hears.last("speakers")["levels"] == {"two": -20.0}
 
 
+def test_data_is_of_those_who_may_write_or_publish_and_under_a_plain_label() -> None:
+    clinic = Clinic()
+    room, doctor, _ = clinic.come("doc")
+    _, device, _ = clinic.come("device", "device")
+    _, mute, _ = clinic.come("mute", "watcher", rights=[], admitted=True)
+    _, watcher, _ = clinic.come("watcher", "watcher", admitted=True)
+    clinic.come("waits", "patient")
+    for who in (doctor, device):
+        room.media.negotiate(who, BOTH, {}, {})
+    for who in (mute, watcher):
+        room.media.negotiate(who, WATCH, {}, {})
+
+    def heard(sender: str, label: str = "vitals") -> set[str]:
+        for peer in clinic.relay.peers:
+            peer.calls.clear()
+        clinic.relay.peer(sender).listener.on_data(label, b"1")
+        return {peer.participant for peer in clinic.relay.peers if ("data", label, sender, b"1") in peer.calls}
+
+    assert heard("device") == {"doc", "mute", "watcher"}
+    assert heard("watcher") == {"doc", "device", "mute"}
+    assert heard("mute") == set()
+    assert heard("doc", "f" * 40) == {"device", "mute", "watcher"}
+    for label in ("", "f" * 41, "Vitals", "file\n", "channel closed", "tệp"):
+        assert heard("doc", label) == set()
+    watcher.via = "whep"
+    assert heard("doc") == {"device", "mute"}
+
+
 def test_a_media_interruption_shows_although_signalling_lives() -> None:
     clinic = Clinic()
     room, one, _ = clinic.come("one")

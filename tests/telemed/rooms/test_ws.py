@@ -305,7 +305,7 @@ async def test_health_and_metrics() -> None:
 
 
 async def test_a_resume_token_is_renewed_before_it_ends() -> None:
-    async with world(resume_seconds=1) as w:
+    async with world(resume_seconds=3) as w:
         doctor = await w.come("doc", "doctor")
         token = (await doctor.hear("token"))["resume"]
         assert token != doctor.welcome["resume"]

@@ -1,0 +1,84 @@
+"""`python -m telemed.relay.build` compiles step.c and feedback.c where a C compiler is; `choose` gives the step in the form there is."""
+
+import hashlib
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Final, Literal
+
+from telemed.relay.forward import Forwarding, Owner
+
+log = logging.getLogger(__name__)
+
+Form = Literal["auto", "python", "compiled"]
+HERE: Final = Path(__file__).parent
+SOURCES: Final = (HERE / "step.c", HERE / "feedback.c")
+HEADER: Final = HERE / "step.h"
+# No fused multiply-add: the Python form and this one give the same figures to the last bit.
+FLAGS: Final = ("-O2", "-ffp-contract=off", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-fstack-protector-strong")
+
+
+class NotBuilt(Exception):
+    """The library is not there, or is of another source."""
+
+
+def library() -> Path:
+    """Where the library of just this source is looked for: beside it, named by its digest and this platform."""
+    digest = hashlib.sha256(b"".join(p.read_bytes() for p in (*SOURCES, HEADER)) + " ".join(FLAGS).encode()).hexdigest()[:16]
+    return HERE / f"_step-{digest}-{sysconfig.get_platform()}.so"
+
+
+def build() -> Path:
+    """Compile it, unless that was done. Raises FileNotFoundError without a compiler, CalledProcessError when it fails."""
+    path = library()
+    if path.exists():
+        return path
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    if compiler is None:
+        raise FileNotFoundError("no C compiler")
+    fresh = path.with_suffix(f".{os.getpid()}")
+    subprocess.run([compiler, *FLAGS, "-o", str(fresh), *map(str, SOURCES), "-lm"], check=True, timeout=120)  # noqa: S603  our own sources
+    fresh.replace(path)  # a relay that starts meanwhile sees all of it or nothing
+    for old in HERE.glob("_step-*.so"):
+        if old != path:
+            old.unlink(missing_ok=True)
+    return path
+
+
+def choose(form: Form, sock: socket.socket, owner: Owner) -> Forwarding:
+    """The step on this socket. Raises NotBuilt when `compiled` is asked for and cannot be had."""
+    if form == "python":
+        return Forwarding(sock, owner)
+    # Only here: the Python form does without cffi's reading of step.h.
+    from telemed.relay import compiled
+
+    try:
+        path = library()
+        if not path.exists():
+            raise NotBuilt("it was not built")
+        return compiled.Forwarding(sock, owner, compiled.load(path))
+    except NotBuilt:
+        if form == "compiled":
+            raise
+        log.info("the forwarding step is in Python: python -m telemed.relay.build makes the faster one")
+        return Forwarding(sock, owner)
+
+
+def main() -> int:
+    """0 also where there is no compiler, since nothing depends on it."""
+    try:
+        print(build())
+    except FileNotFoundError as e:
+        print(f"telemed: {e}: the forwarding step stays in Python", file=sys.stderr)
+    except (subprocess.SubprocessError, OSError) as e:
+        print(f"telemed: the forwarding step was not compiled and stays in Python: {e}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

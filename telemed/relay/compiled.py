@@ -1,0 +1,384 @@
+"""The forwarding step with its common case in C (step.c): the same objects, as views of C structures, and the rest from forward.py.
+
+Built by `python -m telemed.relay.build` where a C compiler is; without it, or with TELEMED_STEP=python, forward.py does all.
+"""
+
+import ipaddress
+import logging
+import math
+import socket
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final, cast
+
+from cffi import FFI
+
+from telemed.relay import forward, trend, twcc
+from telemed.relay import srtp as libsrtp
+from telemed.relay.build import NotBuilt
+from telemed.relay.estimator import Estimator
+from telemed.relay.forward import BATCH, Address, Owner
+from telemed.relay.srtp import Keys
+from telemed.wire.errors import WireError
+
+log = logging.getLogger(__name__)
+
+ffi: Final[Any] = FFI()
+ffi.cdef((Path(__file__).parent / "step.h").read_text())
+
+
+def load(path: Path) -> Any:
+    """The library built from step.c. Raises NotBuilt when the system does not take it."""
+    try:
+        return ffi.dlopen(str(path))
+    except OSError as e:
+        raise NotBuilt(str(e)) from None
+
+
+def _view(name: str) -> Any:
+    """An attribute that lives in the C structure."""
+
+    def read(self: Any) -> Any:
+        return getattr(self.c, name)
+
+    def write(self: Any, value: Any) -> None:
+        setattr(self.c, name, value)
+
+    return property(read, write)
+
+
+def _theirs(name: str) -> Any:
+    """A function of pylibsrtp's libsrtp, as a pointer of ours."""
+    pointer = libsrtp.ffi.addressof(libsrtp.lib, name)
+    return ffi.cast("step_srtp", int(libsrtp.ffi.cast("uintptr_t", pointer)))
+
+
+def _session(pointer: Any) -> Any:
+    return ffi.cast("void *", int(libsrtp.ffi.cast("uintptr_t", pointer)))
+
+
+def packed(address: Address) -> bytes:
+    """An address as recvfrom gives it, as a sockaddr of this platform; empty for what is none (a TCP connection)."""
+    if not isinstance(address, tuple):
+        return b""
+    ip = ipaddress.ip_address(address[0].partition("%")[0])
+    if ip.version == 4:
+        return struct.pack("=H", socket.AF_INET) + struct.pack("!H", address[1]) + ip.packed + bytes(8)
+    flow, scope = (address[2], address[3]) if len(address) > 3 else (0, 0)
+    return struct.pack("=H", socket.AF_INET6) + struct.pack("!HI", address[1], flow) + ip.packed + struct.pack("=I", scope)
+
+
+def unpacked(data: bytes) -> Address:
+    """The other way round, equal to what recvfrom gives."""
+    (family,), (port, flow) = struct.unpack_from("=H", data), struct.unpack_from("!HI", data, 2)
+    if family == socket.AF_INET:
+        return socket.inet_ntop(socket.AF_INET, data[4:8]), port
+    return socket.inet_ntop(socket.AF_INET6, data[8:24]), port, flow, struct.unpack_from("=I", data, 24)[0]
+
+
+class Endpoint(forward.Endpoint):
+    """One peer's transport; see forward.Endpoint."""
+
+    __slots__ = ("_address", "_handle", "_history", "_lib", "_tcp", "c")
+
+    counter, counter_id, level_id = _view("counter"), _view("counter_id"), _view("level_id")
+    heard, bad = _view("heard"), _view("bad")
+    received_packets, received_bytes = _view("received_packets"), _view("received_bytes")
+    sent_packets, sent_bytes = _view("sent_packets"), _view("sent_bytes")
+
+    def __init__(self, lib: Any, owner: Any) -> None:
+        self._lib = lib
+        self.c = ffi.gc(lib.step_endpoint_new(), lib.step_endpoint_free)
+        self._handle = ffi.new_handle(self)
+        self.c.handle = self._handle
+        self._history: tuple[Any, ...] = ()
+        super().__init__(owner)
+
+    @property
+    def address(self) -> Address:
+        return self._address
+
+    @address.setter
+    def address(self, address: Address) -> None:
+        self._address = address
+        raw = packed(address)
+        ffi.memmove(self.c.address, raw, len(raw))
+        self.c.address_size = len(raw)
+
+    @property
+    def tcp(self) -> forward.Tcp | None:
+        return self._tcp
+
+    @tcp.setter
+    def tcp(self, tcp: forward.Tcp | None) -> None:
+        self._tcp = tcp
+        self.c.by_tcp = tcp is not None
+
+    def secure(self, rx: Keys, tx: Keys) -> None:
+        super().secure(rx, tx)
+        self.c.rx, self.c.tx = _session(rx.pointer), _session(tx.pointer)
+
+    def add(self, stream: forward.Stream) -> None:
+        assert isinstance(stream, Stream)
+        self.drop(stream.ssrc)
+        super().add(stream)
+        stream.refresh()
+        if not self._lib.step_stream_add(self.c, stream.c):
+            log.warning("a peer sends more streams than the step holds")  # Python forwards the rest
+
+    def drop(self, ssrc: int) -> None:
+        stream = self.streams.get(ssrc)
+        if stream is not None:
+            self._lib.step_stream_drop(self.c, cast("Stream", stream).c)
+        super().drop(ssrc)
+
+    def noted(self) -> list[int]:
+        count = self.c.noted_count
+        self.c.noted_count = 0
+        return list(ffi.unpack(self.c.noted, count)) if count else []
+
+    def remember(self, history: twcc.SendHistory) -> None:
+        super().remember(history)
+        times, last = ffi.from_buffer("double[]", history.times), ffi.from_buffer("double[]", history.last)
+        sizes, sequences = ffi.from_buffer("int[]", history.sizes), ffi.from_buffer("uint16_t[]", history.sequences)
+        self._history = (times, last, sizes, sequences)  # the arrays stay while these do
+        c = self.c
+        c.history_times, c.history_last, c.history_sizes, c.history_sequences = times, last, sizes, sequences
+        c.history_mask = history.mask
+
+
+class Digest(twcc.Digest):
+    """What one feedback tells, in C arrays; good until the next one is read."""
+
+    __slots__ = ("c",)
+
+    def __init__(self, c: Any) -> None:
+        self.c = c
+        self.count, self.lost, self.octets, self.lost_octets = c.count, c.lost, c.octets, c.lost_octets
+        self.delay, self.newest, self.last_sent = c.delay, c.newest, c.last_sent
+        self.first = (c.first_sent, c.first_came) if c.count > c.lost else None
+
+    @property
+    def packets(self) -> list[twcc.Acknowledged]:  # type: ignore[override]
+        c, n = self.c, self.count
+        lists = ffi.unpack(c.sent, n), ffi.unpack(c.came, n), ffi.unpack(c.size, n)
+        return [(sent, None if came != came else came, size) for sent, came, size in zip(*lists, strict=True)]
+
+
+class History(twcc.SendHistory):
+    """When each packet left; see twcc.SendHistory."""
+
+    __slots__ = ("_c", "_digest", "_keep", "_lib")
+
+    def __init__(self, lib: Any, digest: Any, size: int = 2048) -> None:
+        super().__init__(size)
+        self._lib, self._digest = lib, digest
+        self._keep = (
+            ffi.from_buffer("double[]", self.times), ffi.from_buffer("double[]", self.base), ffi.from_buffer("int[]", self.sizes),
+            ffi.from_buffer("uint16_t[]", self.sequences),
+        )  # fmt: skip
+        self._c = ffi.new("step_history *", (*self._keep, self.mask))
+
+    def digest(self, body: bytes) -> Digest:
+        if self._lib.step_feedback(ffi.from_buffer(body), len(body), self._c, self._digest):
+            raise WireError("RTCP: feedback cut off")
+        return Digest(self._digest)
+
+
+class Trend(trend.Trend):
+    """Whether a queue grows on the way; see trend.Trend."""
+
+    __slots__ = ("_c", "_lib")
+
+    def __init__(self, lib: Any) -> None:
+        self._lib, self._c = lib, ffi.new("step_trend *")
+        self._c.threshold = trend.THRESHOLD_START
+        self.restart()
+
+    @property
+    def state(self) -> int:  # type: ignore[override]
+        return int(self._c.state)
+
+    @property
+    def jitter(self) -> float:  # type: ignore[override]
+        return float(self._c.jitter)
+
+    def restart(self) -> None:
+        self._lib.step_trend_restart(self._c)
+
+    def follow(self, digest: twcc.Digest) -> int:
+        return int(self._lib.step_trend_feed(self._c, digest.c)) if isinstance(digest, Digest) else self.feed(digest.packets)
+
+    def feed(self, packets: Iterable[twcc.Acknowledged]) -> int:
+        c = ffi.new("step_digest *")
+        for n, (sent, came, size) in enumerate(packets):
+            c.sent[n], c.came[n], c.size[n], c.count = sent, math.nan if came is None else came, size, n + 1
+        return int(self._lib.step_trend_feed(self._c, c))
+
+
+class Cache:
+    """The packets kept of a stream, as forward.py keeps them in a list."""
+
+    __slots__ = ("_c", "_lib")
+
+    def __init__(self, lib: Any, c: Any) -> None:
+        self._lib, self._c = lib, c
+
+    def __getitem__(self, slot: int) -> bytes | None:
+        kept = self._c.cache[slot]
+        return bytes(ffi.buffer(kept.data, kept.size)) if kept else None
+
+    def __setitem__(self, slot: int, packet: bytes) -> None:
+        data = ffi.from_buffer(packet)
+        self._lib.step_keep(self._c, slot, data, data + 12, len(packet) - 12)
+
+
+class Stream(forward.Stream):
+    """One SSRC of a publisher; see forward.Stream."""
+
+    __slots__ = ("_lib", "_recorder", "_rtx_of", "c")
+
+    ssrc, clock, highest, cycles, packets, bytes = (_view(n) for n in ("ssrc", "clock", "highest", "cycles", "packets", "bytes"))
+    jitter, transit, last_time, last_rtp = (_view(n) for n in ("jitter", "transit", "last_time", "last_rtp"))
+    levels, level_sum, vp8, layered = _view("levels"), _view("level_sum"), _view("vp8"), _view("layered")
+
+    def __init__(self, lib: Any, endpoint: Endpoint, ssrc: int, clock: int, video: bool, owner: Any) -> None:
+        self._lib = lib
+        self._recorder: forward.Recorder | None = None
+        self.c = ffi.gc(lib.step_stream_new(forward.VIDEO_RING if video else forward.AUDIO_RING), lib.step_stream_free)
+        super().__init__(endpoint, ssrc, clock, video, owner)
+        self.cache = Cache(lib, self.c)  # type: ignore[assignment]
+
+    @property
+    def temporal_bytes(self) -> Any:
+        return self.c.temporal_bytes
+
+    @temporal_bytes.setter
+    def temporal_bytes(self, counts: list[int]) -> None:
+        self.c.temporal_bytes = counts
+
+    @property
+    def rtx_of(self) -> "forward.Stream | None":
+        return self._rtx_of
+
+    @rtx_of.setter
+    def rtx_of(self, stream: "forward.Stream | None") -> None:
+        self._rtx_of = stream
+        self._slow()
+
+    @property
+    def recorder(self) -> forward.Recorder | None:
+        return self._recorder
+
+    @recorder.setter
+    def recorder(self, take: forward.Recorder | None) -> None:
+        self._recorder = take
+        self._slow()
+
+    def _slow(self) -> None:
+        self.c.slow = self._rtx_of is not None or self._recorder is not None or bool(self.waiting)
+
+    def refresh(self) -> None:
+        """Who gets the stream may have changed."""
+        targets = [cast("Forwarder", f).c for f in self.forwarders]
+        self._lib.step_stream_to(self.c, ffi.new("step_forwarder *[]", targets), len(targets))
+        self._slow()
+
+
+class Forwarder(forward.Forwarder):
+    """One track on its way to one subscriber; see forward.Forwarder."""
+
+    __slots__ = ("_payload_types", "c")
+
+    ssrc, counter_byte, level_byte = _view("ssrc"), _view("counter_byte"), _view("level_byte")
+    sequence_offset, rtp_offset = _view("sequence_offset"), _view("rtp_offset")
+    last_sequence, last_rtp, last_time = _view("last_sequence"), _view("last_rtp"), _view("last_time")
+    packets, octets = _view("packets"), _view("octets")
+    picture_offset, tl0_offset, last_picture, last_tl0 = (_view(n) for n in ("picture_offset", "tl0_offset", "last_picture", "last_tl0"))
+    temporal, passing, frame = _view("temporal"), _view("passing"), _view("frame")
+
+    def __init__(self, endpoint: Endpoint, ssrc: int, payload_types: bytes, owner: Any) -> None:
+        self.c = ffi.new("step_forwarder *")
+        self.c.endpoint = endpoint.c
+        super().__init__(endpoint, ssrc, payload_types, owner)
+
+    @property
+    def payload_types(self) -> bytes:
+        return self._payload_types
+
+    @payload_types.setter
+    def payload_types(self, table: bytes) -> None:
+        self._payload_types = table
+        ffi.memmove(self.c.payload_types, table, 256)
+
+
+class Forwarding(forward.Forwarding):
+    """The step on one UDP socket; see forward.Forwarding."""
+
+    def __init__(self, sock: socket.socket, owner: Owner, lib: Any) -> None:
+        super().__init__(sock, owner)
+        self._lib = lib
+        self._step = lib.step_new(sock.fileno(), _theirs("srtp_unprotect"), _theirs("srtp_unprotect_rtcp"), _theirs("srtp_protect"))
+        self._digest = ffi.new("step_digest *")  # one for all: a feedback is done with before the next
+        self._event, self._left = ffi.new("step_event *"), ffi.new("int *")
+
+    def close(self) -> None:
+        if self._step is not None:
+            self._lib.step_free(self._step)
+            self._step = None
+
+    def not_sent(self) -> int:
+        return super().not_sent() + (int(self._lib.step_unsent(self._step)) if self._step is not None else 0)
+
+    def endpoint(self, owner: Any) -> Endpoint:
+        return Endpoint(self._lib, owner)
+
+    def stream(self, endpoint: forward.Endpoint, ssrc: int, clock: int, video: bool, owner: Any) -> Stream:
+        return Stream(self._lib, cast("Endpoint", endpoint), ssrc, clock, video, owner)
+
+    def forwarder(self, endpoint: forward.Endpoint, ssrc: int, payload_types: bytes, owner: Any) -> Forwarder:
+        return Forwarder(cast("Endpoint", endpoint), ssrc, payload_types, owner)
+
+    def estimator(self, now: float) -> Estimator:
+        return Estimator(now, history=History(self._lib, self._digest), trend=Trend(self._lib))
+
+    def know(self, address: Address, endpoint: forward.Endpoint) -> None:
+        super().know(address, endpoint)
+        if self._step is not None and (raw := packed(address)):
+            self._lib.step_know(self._step, ffi.new("uint8_t[128]", raw), cast("Endpoint", endpoint).c)
+
+    def forget(self, address: Address) -> None:
+        # Out of the table first: what it points to may go with the last reference.
+        if self._step is not None and (raw := packed(address)):
+            self._lib.step_forget(self._step, ffi.new("uint8_t[128]", raw))
+        super().forget(address)
+
+    def _changed(self, stream: forward.Stream) -> None:
+        cast("Stream", stream).refresh()
+
+    def pump(self) -> None:
+        left, event, pump = self._left, self._event, self._lib.step_pump
+        left[0] = BATCH
+        while what := pump(self._step, left, event):
+            try:
+                self._take(what)
+            except Exception:
+                # Datagrams that were taken together must not wait for the next one.
+                log.exception("a datagram could not be handled")
+            if self._step is None:
+                return
+
+    def _take(self, what: int) -> None:
+        event, size = self._event, self._event.size
+        endpoint: Endpoint | None = ffi.from_handle(event.endpoint) if event.endpoint else None
+        if what == self._lib.STEP_RTCP:
+            assert endpoint is not None
+            self.owner.on_rtcp(endpoint, bytes(ffi.buffer(event.data, size)), event.now)
+            return
+        ffi.memmove(self._in, event.data, size)
+        if what == self._lib.STEP_PACKET:
+            assert endpoint is not None
+            self._packet(endpoint, size, event.now)
+        else:
+            self._other(self._in[0], size, endpoint, unpacked(bytes(ffi.buffer(event.address, event.address_size))))

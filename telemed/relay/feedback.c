@@ -1,0 +1,212 @@
+/* Transport-wide feedback in C: reads one and looks up what became of each packet (twcc.py), and follows the trend of delay (trend.py).
+
+   Same arithmetic in the same order as there, so that both give the same figures; the tests hold them against each other. */
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "step.h"
+
+static const double SPAN_US = 64000.0 * 16777216.0; /* where the reference time wraps */
+
+static uint32_t get16(const uint8_t *p) { return (uint32_t)p[0] << 8 | p[1]; }
+
+/* draft-holmer-rmcat-transport-wide-cc-extensions-01, 3.1. 0: read; -1: cut off or too long, and nothing is changed. */
+int step_feedback(const uint8_t *body, uint32_t size, const step_history *history, step_digest *digest) {
+    static uint8_t statuses[STEP_STATUSES + 16]; /* one event loop calls; a last chunk may say more than is due */
+    if (size < 16) return -1;
+    uint32_t base = get16(body + 8), count = get16(body + 10), at = 16, n = 0, octets = 0;
+    if (count > STEP_STATUSES) return -1;
+    while (n < count) {
+        if (at + 2 > size) return -1;
+        uint32_t chunk = get16(body + at);
+        at += 2;
+        if (!(chunk & 0x8000)) {
+            uint32_t run = chunk & 0x1FFF;
+            if (run > count - n) run = count - n;
+            memset(statuses + n, (int)(chunk >> 13 & 3), run);
+            n += run;
+        } else if (chunk & 0x4000)
+            for (int shift = 12; shift >= 0; shift -= 2) statuses[n++] = chunk >> shift & 3;
+        else
+            for (int shift = 13; shift >= 0; shift--) statuses[n++] = chunk >> shift & 1;
+    }
+    for (uint32_t i = 0; i < count; i++) octets += statuses[i] == 1 ? 1 : statuses[i] == 2 ? 2 : 0;
+    if (at + octets > size) return -1;
+
+    int32_t reference = (int32_t)((uint32_t)body[12] << 16 | (uint32_t)body[13] << 8 | body[14]);
+    if (reference & 0x800000) reference -= 1 << 24;
+    int64_t time = (int64_t)reference * 64000;
+    digest->count = digest->lost = 0;
+    digest->octets = digest->lost_octets = 0;
+    digest->delay = INFINITY;
+    digest->newest = -INFINITY;
+    digest->first_sent = digest->first_came = NAN;
+    double latest = *history->base, offset = NAN;
+    for (uint32_t i = 0; i < count; i++) {
+        uint16_t sequence = (uint16_t)(base + i);
+        uint32_t index = sequence & history->mask;
+        int came = 0;
+        if (statuses[i] == 1) {
+            time += body[at] * 250;
+            at += 1;
+            came = 1;
+        } else if (statuses[i] == 2) {
+            time += (int16_t)get16(body + at) * 250;
+            at += 2;
+            came = 1;
+        }
+        int octets_sent = history->sizes[index];
+        if (!octets_sent || history->sequences[index] != sequence) continue;
+        double sent = history->times[index];
+        uint32_t place = digest->count;
+        if (!came) {
+            if (octets_sent < 0) continue;
+            history->sizes[index] = -octets_sent;
+            digest->came[place] = NAN;
+            digest->lost++;
+            digest->lost_octets += (uint64_t)octets_sent;
+        } else {
+            history->sizes[index] = 0;
+            if (isnan(offset)) offset = isnan(latest) ? 0.0 : rint((latest - (double)time) / SPAN_US) * SPAN_US;
+            double arrival = (double)time + offset;
+            if (isnan(latest) || arrival > latest) latest = arrival;
+            arrival *= 1e-6;
+            if (octets_sent < 0) octets_sent = -octets_sent;
+            digest->came[place] = arrival;
+            digest->octets += (uint64_t)octets_sent;
+            if (arrival - sent < digest->delay) digest->delay = arrival - sent;
+            if (arrival > digest->newest) digest->newest = arrival;
+            if (isnan(digest->first_came)) {
+                digest->first_sent = sent;
+                digest->first_came = arrival;
+            }
+        }
+        digest->sent[place] = sent;
+        digest->size[place] = octets_sent;
+        digest->last_sent = sent;
+        digest->count++;
+    }
+    *history->base = latest;
+    return 0;
+}
+
+/* The trend of delay (trend.py has the reasons). */
+
+static const double BURST = 0.005, SMOOTHING = 0.9, GAIN = 4.0, OVER_TIME = 0.010, REBASE_MS = 30000.0;
+static const double LOW = 6.0, HIGH = 600.0, JUMP = 15.0, UP = 0.0087, DOWN = 0.039;
+enum { NORMAL = 0, OVER = 1, UNDER = -1, COUNT_LIMIT = 60 };
+
+void step_trend_restart(step_trend *t) {
+    double threshold = t->threshold, jitter = t->jitter;
+    memset(t, 0, sizeof *t);
+    t->threshold = threshold;
+    t->jitter = jitter;
+    t->first_sent = t->sent = t->arrived = t->last_sent = t->last_arrived = t->over = t->last_point = -1.0;
+}
+
+static void judge(step_trend *t, double trend, double send_gap, double arrived) {
+    double value = t->count * trend * GAIN, threshold = t->threshold, size = fabs(value);
+    if (value > threshold) {
+        t->over = t->over < 0.0 ? send_gap / 2 : t->over + send_gap;
+        t->above++;
+        if (t->over > OVER_TIME && t->above > 1 && trend >= t->previous) {
+            t->over = 0.0;
+            t->above = 0;
+            t->state = OVER;
+        }
+    } else {
+        t->over = -1.0;
+        t->above = 0;
+        t->state = value < -threshold ? UNDER : NORMAL;
+    }
+    t->previous = trend;
+    if (size <= threshold + JUMP && t->last_point >= 0.0) {
+        double passed = fmin((arrived - t->last_point) * 1e3, 100.0);
+        threshold += (size > threshold ? UP : DOWN) * (size - threshold) * passed;
+        t->threshold = fmin(fmax(threshold, LOW), HIGH);
+    }
+    t->last_point = arrived;
+}
+
+static void point(step_trend *t, double arrival_gap, double send_gap, double arrived) {
+    double difference = (arrival_gap - send_gap) * 1e3;
+    t->jitter += (fabs(difference) * 1e-3 - t->jitter) * 0.05;
+    if (t->count < COUNT_LIMIT) t->count++;
+    t->delay += difference;
+    t->smoothed = SMOOTHING * t->smoothed + (1 - SMOOTHING) * t->delay;
+    double y = t->smoothed;
+    if (!t->points) t->zero = arrived;
+    double x = (arrived - t->zero) * 1e3;
+    t->sx = t->sx + x;
+    t->sy = t->sy + y;
+    t->sxy = t->sxy + x * y;
+    t->sxx = t->sxx + x * x;
+    int place = (t->oldest + t->points) % STEP_WINDOW;
+    if (t->points == STEP_WINDOW) {
+        double ox = t->xs[t->oldest], oy = t->ys[t->oldest];
+        t->sx = t->sx - ox;
+        t->sy = t->sy - oy;
+        t->sxy = t->sxy - ox * oy;
+        t->sxx = t->sxx - ox * ox;
+        place = t->oldest;
+        t->oldest = (t->oldest + 1) % STEP_WINDOW;
+    } else
+        t->points++;
+    t->xs[place] = x;
+    t->ys[place] = y;
+    if (x > REBASE_MS) {
+        double base = t->xs[t->oldest];
+        t->zero += base * 1e-3;
+        t->sx = t->sy = t->sxy = t->sxx = 0.0;
+        for (int i = 0; i < t->points; i++) {
+            int k = (t->oldest + i) % STEP_WINDOW;
+            t->xs[k] -= base;
+            t->sx += t->xs[k];
+            t->sy += t->ys[k];
+            t->sxy += t->xs[k] * t->ys[k];
+            t->sxx += t->xs[k] * t->xs[k];
+        }
+    }
+    double trend = t->previous;
+    if (t->points == STEP_WINDOW) {
+        double spread = STEP_WINDOW * t->sxx - t->sx * t->sx;
+        if (spread > 0.0) trend = (STEP_WINDOW * t->sxy - t->sx * t->sy) / spread;
+    }
+    judge(t, trend, send_gap, arrived);
+}
+
+int step_trend_feed(step_trend *t, const step_digest *digest) {
+    for (uint32_t i = 0; i < digest->count; i++) {
+        double left = digest->sent[i], came = digest->came[i];
+        if (isnan(came)) continue;
+        if (t->first_sent < 0.0) {
+            t->first_sent = t->sent = left;
+            t->first_arrived = t->arrived = came;
+            continue;
+        }
+        if (left < t->first_sent) continue;
+        if (left - t->first_sent <= BURST ||
+            (came - t->arrived <= BURST && came - t->arrived < left - t->sent && came - t->first_arrived < 0.1)) {
+            if (left > t->sent) t->sent = left;
+            if (came > t->arrived) t->arrived = came;
+            continue;
+        }
+        if (t->last_sent >= 0.0) {
+            double gap = t->arrived - t->last_arrived, sent = t->sent, arrived = t->arrived;
+            if (gap > 3.0 || gap < -0.5)
+                step_trend_restart(t);
+            else
+                point(t, gap, sent - t->last_sent, arrived);
+            t->last_sent = sent;
+            t->last_arrived = arrived;
+        } else {
+            t->last_sent = t->sent;
+            t->last_arrived = t->arrived;
+        }
+        t->first_sent = t->sent = left;
+        t->first_arrived = t->arrived = came;
+    }
+    return t->state;
+}

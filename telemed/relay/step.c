@@ -1,0 +1,470 @@
+/* The forwarding step in C: the common packet, from datagram to every subscriber, without Python.
+
+   It does what forward.py does for a packet that comes in order, of a known stream, to subscribers by UDP. All else (STUN, DTLS,
+   RTCP, gaps, late and resent packets, switches of layers) is handed back to forward.py as an event, with nothing of it done yet,
+   so that the rules stand there once. State is shared: the objects of compiled.py are views of these structures.
+
+   libsrtp comes as function pointers: the one that pylibsrtp carries. */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "step.h"
+
+enum { BUCKETS = 8192, BUFFER = 2048, DATAGRAM = 1800, TAKEN = 32, QUEUED = 64 };
+
+struct key { uint16_t family, port; uint32_t scope; uint8_t address[16]; };
+struct place { struct place *next; struct key key; step_endpoint *endpoint; };
+struct queued { step_forwarder *forwarder; step_endpoint *to; uint32_t end, size; };
+
+struct step {
+    int fd;
+    step_srtp unprotect, unprotect_rtcp, protect;
+    struct place *places[BUCKETS];
+    int taken, at;
+    struct mmsghdr in[TAKEN], out[QUEUED];
+    struct iovec in_parts[TAKEN], out_parts[QUEUED];
+    struct sockaddr_storage from[TAKEN];
+    uint8_t in_data[TAKEN][BUFFER], out_data[QUEUED][BUFFER];
+    struct queued queued[QUEUED];
+    int waiting;
+    uint64_t unsent;
+    double now;
+};
+
+static double monotonic(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static uint16_t get16(const uint8_t *p) { return (uint16_t)(p[0] << 8 | p[1]); }
+static uint32_t get32(const uint8_t *p) { return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3]; }
+static void put16(uint8_t *p, uint32_t v) { p[0] = (uint8_t)(v >> 8); p[1] = (uint8_t)v; }
+static void put32(uint8_t *p, uint32_t v) { put16(p, v >> 16); put16(p + 2, v & 0xFFFF); }
+
+step *step_new(int fd, step_srtp unprotect, step_srtp unprotect_rtcp, step_srtp protect) {
+    step *s = calloc(1, sizeof *s);
+    if (s == NULL) return NULL;
+    s->fd = fd;
+    s->unprotect = unprotect;
+    s->unprotect_rtcp = unprotect_rtcp;
+    s->protect = protect;
+    for (int i = 0; i < TAKEN; i++) {
+        s->in_parts[i].iov_base = s->in_data[i];
+        s->in_parts[i].iov_len = DATAGRAM;
+        s->in[i].msg_hdr.msg_iov = &s->in_parts[i];
+        s->in[i].msg_hdr.msg_iovlen = 1;
+        s->in[i].msg_hdr.msg_name = &s->from[i];
+    }
+    for (int i = 0; i < QUEUED; i++) {
+        s->out_parts[i].iov_base = s->out_data[i];
+        s->out[i].msg_hdr.msg_iov = &s->out_parts[i];
+        s->out[i].msg_hdr.msg_iovlen = 1;
+    }
+    return s;
+}
+
+uint64_t step_unsent(const step *s) { return s->unsent; }
+
+void step_free(step *s) {
+    for (int i = 0; i < BUCKETS; i++)
+        for (struct place *p = s->places[i], *next; p != NULL; p = next) {
+            next = p->next;
+            free(p);
+        }
+    free(s);
+}
+
+/* Who is where. */
+
+static int key_of(const struct sockaddr_storage *address, struct key *key) {
+    memset(key, 0, sizeof *key);
+    key->family = address->ss_family;
+    if (address->ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)address;
+        key->port = in->sin_port;
+        memcpy(key->address, &in->sin_addr, 4);
+    } else if (address->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)address;
+        key->port = in->sin6_port;
+        key->scope = in->sin6_scope_id;
+        memcpy(key->address, &in->sin6_addr, 16);
+    } else
+        return 0;
+    return 1;
+}
+
+static struct place **find(step *s, const struct key *key) {
+    uint64_t h = 14695981039346656037u; /* FNV-1a */
+    const uint8_t *bytes = (const uint8_t *)key;
+    for (size_t i = 0; i < sizeof *key; i++) h = (h ^ bytes[i]) * 1099511628211u;
+    struct place **p = &s->places[(h ^ h >> 32) & (BUCKETS - 1)];
+    while (*p != NULL && memcmp(&(*p)->key, key, sizeof *key) != 0) p = &(*p)->next;
+    return p;
+}
+
+int step_know(step *s, const void *address, step_endpoint *endpoint) {
+    struct key key;
+    if (!key_of(address, &key)) return 0;
+    struct place **p = find(s, &key);
+    if (*p == NULL) {
+        if ((*p = calloc(1, sizeof **p)) == NULL) return 0;
+        (*p)->key = key;
+    }
+    (*p)->endpoint = endpoint;
+    return 1;
+}
+
+void step_forget(step *s, const void *address) {
+    struct key key;
+    if (!key_of(address, &key)) return;
+    struct place **p = find(s, &key), *gone = *p;
+    if (gone != NULL) {
+        *p = gone->next;
+        free(gone);
+    }
+}
+
+/* What Python owns views of. */
+
+step_endpoint *step_endpoint_new(void) {
+    step_endpoint *e = calloc(1, sizeof *e);
+    if (e != NULL && (e->noted = calloc(STEP_NOTED, sizeof *e->noted)) == NULL) {
+        free(e);
+        return NULL;
+    }
+    return e;
+}
+
+void step_endpoint_free(step_endpoint *e) {
+    free(e->noted);
+    free(e);
+}
+
+int step_stream_add(step_endpoint *e, step_stream *stream) {
+    if (e->stream_count == STEP_STREAMS) return 0;
+    e->streams[e->stream_count++] = stream;
+    return 1;
+}
+
+void step_stream_drop(step_endpoint *e, step_stream *stream) {
+    for (uint32_t i = 0; i < e->stream_count; i++)
+        if (e->streams[i] == stream) e->streams[i--] = e->streams[--e->stream_count];
+}
+
+step_stream *step_stream_new(uint32_t slots) {
+    step_stream *stream = calloc(1, sizeof *stream);
+    if (stream != NULL && (stream->cache = calloc(slots, sizeof *stream->cache)) == NULL) {
+        free(stream);
+        return NULL;
+    }
+    if (stream != NULL) stream->mask = slots - 1;
+    return stream;
+}
+
+void step_stream_free(step_stream *stream) {
+    for (uint32_t i = 0; i <= stream->mask; i++) free(stream->cache[i]);
+    free(stream->cache);
+    free(stream->forwarders);
+    free(stream);
+}
+
+int step_stream_to(step_stream *stream, step_forwarder **forwarders, uint32_t count) {
+    step_forwarder **copy = NULL;
+    if (count && (copy = malloc(count * sizeof *copy)) == NULL) return 0;
+    if (count) memcpy(copy, forwarders, count * sizeof *copy);
+    free(stream->forwarders);
+    stream->forwarders = copy;
+    stream->forwarder_count = count;
+    return 1;
+}
+
+/* A packet kept for resending: head of 12 bytes and payload. An earlier one's memory is used again where it fits. */
+int step_keep(step_stream *stream, uint32_t slot, const uint8_t *head, const uint8_t *payload, uint32_t size) {
+    step_kept *kept = stream->cache[slot];
+    if (kept == NULL || kept->room < size + 12) {
+        free(kept);
+        stream->cache[slot] = kept = malloc(sizeof *kept + size + 12);
+        if (kept == NULL) return 0;
+        kept->room = (uint16_t)(size + 12);
+    }
+    kept->size = (uint16_t)(size + 12);
+    memcpy(kept->data, head, 12);
+    memcpy(kept->data + 12, payload, size);
+    return 1;
+}
+
+/* Sending. */
+
+static void flush(step *s) {
+    int at = 0;
+    while (at < s->waiting) {
+        int sent = sendmmsg(s->fd, s->out + at, (unsigned)(s->waiting - at), MSG_DONTWAIT);
+        if (sent > 0) {
+            at += sent;
+            continue;
+        }
+        if (sent < 0 && errno == EINTR) continue;
+        /* The kernel did not take this one: it counts as not sent, and the others go on. */
+        struct queued *q = &s->queued[at++];
+        s->unsent++;
+        q->to->sent_packets--;
+        q->to->sent_bytes -= q->end;
+        q->forwarder->packets--;
+        q->forwarder->octets -= q->size;
+    }
+    s->waiting = 0;
+}
+
+static void remember(step_endpoint *to, uint16_t counter, double now, uint32_t size) {
+    if (to->history_times == NULL) return;
+    uint32_t index = counter & to->history_mask;
+    to->history_sequences[index] = counter;
+    to->history_times[index] = now;
+    to->history_sizes[index] = (int)size;
+    *to->history_last = now;
+}
+
+/* vp8.picture */
+struct picture { uint8_t there, layer, wide; uint16_t number; int tl0; };
+
+static void picture_of(const uint8_t *payload, uint32_t size, struct picture *p) {
+    p->there = 0;
+    if (size < 3 || !(payload[0] & 0x80) || !(payload[1] & 0x80)) return;
+    p->wide = payload[2] >> 7;
+    uint32_t at = p->wide ? 4 : 3;
+    if (size < at + 2) return;
+    p->there = 1;
+    p->number = p->wide ? get16(payload + 2) & 0x7FFF : payload[2];
+    p->tl0 = payload[1] & 0x40 ? payload[at++] : -1;
+    p->layer = payload[1] & 0x20 ? payload[at] >> 6 : 0;
+}
+
+static void renumber(uint8_t *payload, const struct picture *p, step_forwarder *f) {
+    uint32_t number = p->number + f->picture_offset, at = 3;
+    if (p->wide) {
+        put16(payload + 2, 0x8000 | (number & 0x7FFF));
+        at = 4;
+    } else
+        payload[2] = number & 0x7F;
+    if (p->tl0 >= 0) payload[at] = (uint8_t)(p->tl0 + f->tl0_offset);
+    f->last_picture = number & 0x7FFF;
+    f->last_tl0 = (p->tl0 + f->tl0_offset) & 0xFF;
+}
+
+static void forward(step *s, step_stream *stream, uint8_t second, uint16_t sequence, uint32_t rtp, int level, const uint8_t *payload,
+                    uint32_t size, const struct picture *picture) {
+    for (uint32_t i = 0; i < stream->forwarder_count; i++) {
+        step_forwarder *f = stream->forwarders[i];
+        uint8_t kind = f->payload_types[second];
+        step_endpoint *to = f->endpoint;
+        if (!kind || to->tx == NULL) continue;
+        if (s->waiting == QUEUED) flush(s);
+        uint8_t *out = s->out_data[s->waiting];
+        uint32_t number = (sequence + f->sequence_offset) & 0xFFFF, stamp = rtp + f->rtp_offset, at = 12;
+        int with_level = f->level_byte && level != 255;
+        out[0] = f->counter_byte || with_level ? 0x90 : 0x80;
+        out[1] = kind;
+        put16(out + 2, number);
+        put32(out + 4, stamp);
+        put32(out + 8, f->ssrc);
+        uint16_t counter = 0;
+        if (f->counter_byte || with_level) {
+            put16(out + 12, 0xBEDE);
+            memset(out + 14, 0, 10);
+            at = 16;
+            if (f->counter_byte) {
+                counter = to->counter = (uint16_t)(to->counter + 1);
+                out[at++] = f->counter_byte;
+                put16(out + at, counter);
+                at += 2;
+            }
+            if (with_level) {
+                out[at++] = f->level_byte;
+                out[at++] = (uint8_t)level;
+            }
+            at = (at + 3) & ~3u;
+            put16(out + 14, (at - 16) / 4);
+        }
+        memcpy(out + at, payload, size);
+        if (picture->there) {
+            f->frame = rtp;
+            renumber(out + at, picture, f);
+        }
+        uint32_t end = at + size;
+        if (f->counter_byte) remember(to, counter, s->now, end);
+        int length = (int)end;
+        if (s->protect(to->tx, out, &length)) {
+            s->unsent++;
+            continue;
+        }
+        struct mmsghdr *m = &s->out[s->waiting];
+        s->out_parts[s->waiting].iov_len = (size_t)length;
+        m->msg_hdr.msg_name = to->address;
+        m->msg_hdr.msg_namelen = to->address_size;
+        s->queued[s->waiting].forwarder = f;
+        s->queued[s->waiting].to = to;
+        s->queued[s->waiting].end = end;
+        s->queued[s->waiting].size = size;
+        s->waiting++;
+        f->packets++;
+        f->octets += size;
+        to->sent_packets++;
+        to->sent_bytes += end;
+        f->last_sequence = (uint16_t)number;
+        f->last_rtp = stamp;
+        f->last_time = s->now;
+    }
+}
+
+/* Receiving. */
+
+static step_stream *stream_of(step_endpoint *e, uint32_t ssrc) {
+    for (uint32_t i = 0; i < e->stream_count; i++)
+        if (e->streams[i]->ssrc == ssrc) return e->streams[i];
+    return NULL;
+}
+
+/* 0: done; else it is Python's. */
+static int media(step *s, step_endpoint *e, uint8_t *data, uint32_t size) {
+    uint8_t first = data[0], second = data[1];
+    uint32_t at = 12 + ((first & 15u) << 2), end = size;
+    int level = 255, counted = 0;
+    uint16_t counter = 0;
+    if (first & 16) {
+        if (at + 4 > size) return STEP_PACKET;
+        uint32_t stop = at + 4 + ((uint32_t)get16(data + at + 2) << 2);
+        if (stop > size) return STEP_PACKET;
+        if (data[at] == 0xBE) {
+            for (uint32_t i = at + 4; i < stop;) {
+                uint8_t element = data[i], name = element >> 4;
+                uint32_t length = element ? 2u + (element & 15) : 1;
+                if (i + length > size) return STEP_PACKET;
+                if (name && name == e->counter_id && length >= 3) {
+                    counter = get16(data + i + 1);
+                    counted = 1;
+                } else if (name && name == e->level_id)
+                    level = data[i + 1];
+                i += length;
+            }
+        }
+        at = stop;
+    }
+    if (first & 32) {
+        uint8_t padding = data[size - 1];
+        if (padding == 0 || at > size || padding > size - at) return STEP_PACKET;
+        end -= padding;
+    }
+    if (at >= end) return STEP_PACKET;
+    step_stream *stream = stream_of(e, get32(data + 8));
+    uint16_t sequence = get16(data + 2);
+    if (stream == NULL || stream->slow || !stream->packets || sequence != (uint16_t)(stream->highest + 1)) return STEP_PACKET;
+    for (uint32_t i = 0; i < stream->forwarder_count; i++)
+        if (stream->forwarders[i]->endpoint->by_tcp) return STEP_PACKET;
+    struct picture picture = {0, 0, 0, 0, 0};
+    if (stream->layered && stream->vp8 == (second & 127)) picture_of(data + at, end - at, &picture);
+    if (picture.there)
+        for (uint32_t i = 0; i < stream->forwarder_count; i++) { /* a frame to leave out, or at which a layer comes or goes */
+            step_forwarder *f = stream->forwarders[i];
+            if (picture.layer > f->passing || f->passing > f->temporal) return STEP_PACKET;
+        }
+
+    /* From here on it is done here, as Forwarding._packet does it. */
+    uint32_t rtp = get32(data + 4);
+    double now = s->now;
+    if (picture.there) stream->temporal_bytes[picture.layer] += end - at;
+    if (counted && e->noted_count < STEP_NOTED) e->noted[e->noted_count++] = (uint64_t)(now * 1e6) << 16 | counter;
+    stream->highest = sequence;
+    if (!sequence) stream->cycles++;
+    stream->packets++;
+    stream->bytes += end - at;
+    if (rtp != stream->last_rtp) {
+        double transit = now * stream->clock - rtp, change = transit - stream->transit;
+        stream->transit = transit;
+        if (-900000 < change && change < 900000) stream->jitter += ((change > 0 ? change : -change) - stream->jitter) * 0.0625;
+        stream->last_rtp = rtp;
+    }
+    stream->last_time = now;
+    if (level != 255) {
+        stream->levels++;
+        stream->level_sum += level & 127;
+    }
+    uint8_t head[12];
+    head[0] = first & 0x80;
+    head[1] = second;
+    put16(head + 2, sequence);
+    put32(head + 4, rtp);
+    put32(head + 8, (uint32_t)level);
+    step_keep(stream, sequence & stream->mask, head, data + at, end - at);
+    forward(s, stream, second, sequence, rtp, level, data + at, end - at, &picture);
+    return 0;
+}
+
+static int datagram(step *s, int i, step_event *event) {
+    uint8_t *data = s->in_data[i];
+    uint32_t size = s->in[i].msg_len;
+    struct key key;
+    if (!size || !key_of(&s->from[i], &key)) return 0;
+    struct place *place = *find(s, &key);
+    step_endpoint *e = place != NULL ? place->endpoint : NULL;
+    event->data = data;
+    event->size = size;
+    event->now = s->now;
+    event->endpoint = e != NULL ? e->handle : NULL;
+    event->address = &s->from[i];
+    event->address_size = s->in[i].msg_hdr.msg_namelen;
+    if (e == NULL || data[0] < 128 || data[0] > 191 || size < 12 || e->rx == NULL) return STEP_OTHER;
+    int length = (int)size;
+    if (data[1] >= 192 && data[1] <= 223) {
+        if (s->unprotect_rtcp(e->rx, data, &length)) {
+            e->bad++;
+            return 0;
+        }
+        e->heard = s->now;
+        event->size = (uint32_t)length;
+        return STEP_RTCP;
+    }
+    if (s->unprotect(e->rx, data, &length)) {
+        e->bad++;
+        return 0;
+    }
+    e->heard = s->now;
+    e->received_packets++;
+    e->received_bytes += size;
+    event->size = (uint32_t)length;
+    return media(s, e, data, (uint32_t)length);
+}
+
+int step_pump(step *s, int *left, step_event *event) {
+    for (;;) {
+        if (s->at == s->taken) {
+            flush(s); /* what came together leaves together, and before more is taken */
+            s->at = s->taken = 0;
+            if (*left <= 0) return STEP_DONE;
+            for (int i = 0; i < TAKEN; i++) s->in[i].msg_hdr.msg_namelen = sizeof s->from[i];
+            int n = recvmmsg(s->fd, s->in, TAKEN, MSG_DONTWAIT, NULL);
+            if (n <= 0) {
+                if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+                    --*left; /* an ICMP error of some earlier send */
+                    continue;
+                }
+                return STEP_DONE;
+            }
+            *left -= n;
+            s->taken = n;
+            s->now = monotonic();
+        }
+        int what = datagram(s, s->at++, event);
+        if (what) {
+            flush(s); /* Python sends by itself: order is kept */
+            return what;
+        }
+    }
+}

@@ -1,0 +1,118 @@
+/* What step.c shares with compiled.py, which reads this file as declarations for cffi: no preprocessor in it. */
+
+typedef int (*step_srtp)(void *session, void *packet, int *length);
+
+typedef struct step step;
+typedef struct step_endpoint step_endpoint;
+typedef struct step_stream step_stream;
+typedef struct step_forwarder step_forwarder;
+
+enum { STEP_DONE = 0, STEP_OTHER = 1, STEP_RTCP = 2, STEP_PACKET = 3, STEP_NOTED = 512, STEP_STREAMS = 64 };
+
+struct step_endpoint {
+    void *rx, *tx;                  /* srtp_t; NULL before the handshake is done */
+    void *handle;                   /* cffi's handle of the Python object */
+    uint8_t address[128];           /* sockaddr_storage */
+    uint32_t address_size;
+    uint8_t by_tcp, counter_id, level_id;
+    uint16_t counter;
+    double heard;
+    uint64_t received_packets, received_bytes, bad, sent_packets, sent_bytes;
+    uint32_t stream_count;
+    step_stream *streams[64];
+    uint64_t *noted;                /* arrival in us << 16 | transport-wide sequence number, until Python takes them */
+    uint32_t noted_count;
+    double *history_times, *history_last; /* SendHistory's own arrays */
+    int *history_sizes;
+    uint16_t *history_sequences;
+    uint32_t history_mask;
+};
+
+typedef struct {
+    uint16_t size, room;
+    uint8_t data[];
+} step_kept;
+
+struct step_stream {
+    uint32_t ssrc, last_rtp, mask, forwarder_count;
+    uint16_t highest;
+    uint8_t slow;                   /* someone waits for its keyframe, it is recorded, or it resends: Python's */
+    uint8_t vp8, layered;           /* payload type of VP8; whether its pictures are numbered */
+    int64_t cycles;
+    uint64_t temporal_bytes[4];
+    uint64_t packets, bytes, levels, level_sum;
+    double clock, jitter, transit, last_time;
+    step_kept **cache;
+    step_forwarder **forwarders;
+};
+
+struct step_forwarder {
+    step_endpoint *endpoint;
+    uint32_t ssrc, rtp_offset, last_rtp;
+    uint16_t sequence_offset, last_sequence;
+    uint8_t counter_byte, level_byte;
+    uint8_t temporal, passing, tl0_offset;
+    uint16_t picture_offset;
+    int32_t last_picture, last_tl0;
+    int64_t frame;
+    uint8_t payload_types[256];
+    uint64_t packets, octets;
+    double last_time;
+};
+
+typedef struct {
+    uint8_t *data;
+    uint32_t size, address_size;
+    void *endpoint;                 /* its handle, NULL: no one's */
+    double now;
+    void *address;                  /* sockaddr_storage */
+} step_event;
+
+/* Transport-wide feedback: what twcc.py and trend.py do for each packet. Lists are of one feedback. */
+
+enum { STEP_STATUSES = 8192, STEP_WINDOW = 20 };
+
+typedef struct {
+    double *times, *base;           /* SendHistory's own arrays; base: NaN before the first */
+    int *sizes;
+    uint16_t *sequences;
+    uint32_t mask;
+} step_history;
+
+typedef struct {
+    uint32_t count, lost;
+    uint64_t octets, lost_octets;   /* that came, that did not */
+    double delay, newest, last_sent;
+    double first_sent, first_came;  /* of the first packet that came */
+    double sent[8192], came[8192];  /* s; came is NaN for a lost one */
+    int size[8192];
+} step_digest;
+
+typedef struct {
+    int state;
+    double jitter, threshold;
+    double first_sent, sent, first_arrived, arrived, last_sent, last_arrived;
+    double delay, smoothed, previous, over, last_point, zero;
+    double sx, sy, sxy, sxx;
+    int count, above, points, oldest;
+    double xs[20], ys[20];
+} step_trend;
+
+int step_feedback(const uint8_t *body, uint32_t size, const step_history *history, step_digest *digest);
+void step_trend_restart(step_trend *trend);
+int step_trend_feed(step_trend *trend, const step_digest *digest);
+
+step *step_new(int fd, step_srtp unprotect, step_srtp unprotect_rtcp, step_srtp protect);
+void step_free(step *s);
+uint64_t step_unsent(const step *s);
+int step_know(step *s, const void *address, step_endpoint *endpoint);
+void step_forget(step *s, const void *address);
+step_endpoint *step_endpoint_new(void);
+void step_endpoint_free(step_endpoint *endpoint);
+int step_stream_add(step_endpoint *endpoint, step_stream *stream);
+void step_stream_drop(step_endpoint *endpoint, step_stream *stream);
+step_stream *step_stream_new(uint32_t slots);
+void step_stream_free(step_stream *stream);
+int step_stream_to(step_stream *stream, step_forwarder **forwarders, uint32_t count);
+int step_keep(step_stream *stream, uint32_t slot, const uint8_t *head, const uint8_t *payload, uint32_t size);
+int step_pump(step *s, int *left, step_event *event);

@@ -1,0 +1,136 @@
+"""Windows of Chromium on bad links to the real relay: too little rate for the picture, a cut, another address, an ICE restart."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+from tests.telemed.calls import Path as Way
+from tests.telemed.calls import admit, closing, count, fragment, received, rise, until, window
+from tests.telemed.impair import Path
+from tests.telemed.page.conftest import Tab, browser  # noqa: F401 - the fixture
+
+pytestmark = pytest.mark.xdist_group("telemed-page")
+
+THIN = Path(rate=110_000, delay=20, queue=400)
+WIDE = Path(rate=2_000_000, delay=20, queue=400)
+
+
+@pytest.fixture
+def way() -> Iterator[Way]:
+    with Way() as made:
+        yield made
+
+
+def call(browser: Any, way: Way) -> tuple[Tab, Tab]:  # noqa: F811
+    doctor, patient = window(browser, way.relay.base, "bacsi", "doctor"), window(browser, way.base, "benhnhan", "patient")
+    doctor.enter("call")
+    admit(doctor, patient)
+    rise((doctor, "video", "benhnhan"), (patient, "video", "bacsi"), (patient, "audio", "bacsi"))
+    return doctor, patient
+
+
+class Ear:
+    """Counts the sound that comes; `silent` is the longest time in s in which nothing did."""
+
+    def __init__(self, tab: Tab) -> None:
+        self._tab = tab
+        self._count, self._at, self.silent = count(tab, "audio"), time.monotonic(), 0.0
+
+    def listen(self) -> bool:
+        heard, now = count(self._tab, "audio"), time.monotonic()
+        if heard > self._count:
+            self._count, self._at = heard, now
+        self.silent = max(self.silent, now - self._at)
+        return True
+
+
+def picture(tab: Tab) -> dict[str, Any]:
+    """The one tile with what the relay says of its picture: paused, layer, reason."""
+    state = tab.state()
+    cameras = {t["id"] for t in state["tracks"] if t["kind"] == "video"}
+    choice = next(c for c in state["layers"] if c["track"] in cameras)
+    return {"paused": choice["paused"], "layer": choice["layer"], "why": choice["reason"], "tile": state["tiles"][0]}
+
+
+def poor(seen: dict[str, Any]) -> bool:
+    return seen["why"] == "bandwidth" and (seen["paused"] or seen["layer"] == "q")
+
+
+def test_on_a_thin_link_sound_goes_on_while_the_picture_falls_and_comes_back(browser: Any, way: Way) -> None:  # noqa: F811
+    doctor, patient = call(browser, way)
+    with closing(doctor, patient):
+        until(lambda: received(patient, "video")["frameHeight"] >= 360, 40)
+        ear = Ear(patient)
+        way.do(way.link.only, fragment(patient), WIDE, THIN)
+        until(lambda: ear.listen() and poor(picture(patient)), 30)
+        # The page says what happens, in either language.
+        until(lambda: patient.page.inner_text("#weak").startswith("Mạng yếu: "))
+        patient.page.click("[data-lang=en]")
+        until(lambda: patient.page.inner_text("#weak").startswith("Weak link: "))
+        # For longer than the relay keeps packets of a layer that it does not forward: probes must find the way back all the same.
+        end, frames = time.monotonic() + 15, -1
+        while time.monotonic() < end:
+            ear.listen()
+            seen = picture(patient)
+            assert poor(seen), seen
+            before, frames = frames, count(patient, "video") if seen["paused"] else -1
+            if seen["paused"]:
+                assert seen["tile"]["still"], "a paused picture keeps its last frame"
+                assert seen["tile"]["reason"] == "bandwidth"
+                assert before < 0 or frames - before < 10, "nothing comes of what is paused"
+            time.sleep(0.2)
+        way.do(way.link.only, fragment(patient), WIDE, WIDE)
+        until(lambda: ear.listen() and not poor(picture(patient)), 40)
+        until(lambda: ear.listen() and received(patient, "video")["frameHeight"] >= 360, 40)
+        rise((patient, "video", "bacsi"))
+        until(lambda: not picture(patient)["tile"]["still"])
+        until(lambda: patient.state()["weak"] == "", 40)
+        assert ear.silent < 3
+
+
+def test_after_a_cut_of_20_s_the_patient_is_back_by_itself(browser: Any, way: Way) -> None:  # noqa: F811
+    doctor, patient = call(browser, way)
+    patient.allowed = doctor.allowed = "WebSocket"
+    with closing(doctor, patient):
+        way.do(way.pipe.cut, 20)
+        for flow in way.flows(patient):
+            way.do(way.link.cut, 20, flow)
+        mended = time.monotonic() + 20
+        patient.until("s.overlay !== ''", 20)
+        doctor.until("s.tiles.some(t => t.still)", 30)
+        sounds = count(patient, "audio")
+        assert patient.page.inner_text("#overlay-title")
+        time.sleep(max(0.0, mended - time.monotonic()))
+        until(lambda: count(patient, "audio") > sounds, 30)
+        print("back", time.monotonic() - mended)
+        patient.until("s.signalling === 'up' && s.overlay === ''", 30)
+        print("up", time.monotonic() - mended)
+        rise((patient, "video", "bacsi"), (patient, "audio", "bacsi"), (doctor, "video", "benhnhan"), (doctor, "audio", "benhnhan"))
+        print("all", time.monotonic() - mended)
+        assert patient.state()["me"]["id"] == "benhnhan"
+
+
+def test_the_call_follows_a_new_address_and_an_ice_restart(browser: Any, way: Way) -> None:  # noqa: F811
+    doctor, patient = call(browser, way)
+    ways = [(tab, kind, other) for tab, other in ((doctor, "benhnhan"), (patient, "bacsi")) for kind in ("video", "audio")]
+    with closing(doctor, patient):
+        # A NAT that forgot: the same ICE session from another port. What is sent to the old one is lost.
+        name = fragment(patient)
+        [way.do(way.link.rebind, flow) for flow in way.flows(patient)]
+        t=time.monotonic()
+        rise(*ways)
+        print("rebound", time.monotonic()-t)
+        assert any(flow.rebound and flow.socket.getsockname() for flow in way.flows(patient))
+        print(patient.state()["restarts"], name, fragment(patient))
+        # Another network: new sockets, new credentials.
+        before = fragment(patient)
+        patient.page.evaluate("() => healthHubRoom.room.peer.restart()")
+        t=time.monotonic()
+        until(lambda: fragment(patient) != before)
+        until(lambda: any(flow.down.counts.passed > 50 for flow in way.flows(patient)))
+        rise(*ways)
+        print("restarted", time.monotonic()-t, fragment(patient))
