@@ -52,6 +52,7 @@ class Messages:
             try:
                 if not self.store.opened:
                     await self.store.open()
+                told = False
                 await asyncio.sleep(SWEEP)
                 await self.store.sweep()
             except BlockingIOError:
@@ -62,8 +63,10 @@ class Messages:
             except (SealedError, ValueError):
                 log.exception("no messages can be taken; has the secret changed?")
                 return
-            except OSError:
-                log.exception("messages")
+            except OSError as error:
+                if not told:
+                    log.error("no messages can be taken yet: %s", error)
+                told = True
                 await asyncio.sleep(AGAIN)
 
     async def stop(self) -> None:

@@ -13,10 +13,11 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 from bench.relay.relays import Ours
 from telemed.record.play import play
+from tests.telemed.calls import admit, until, window
 from tests.telemed.page.conftest import browser  # noqa: F401 - the fixture
 from tests.telemed.record.media import Seen, decode
-from tests.telemed.test_in_chromium import until, window
 
+pytestmark = pytest.mark.xdist_group("telemed-page")
 KEY = "the key of recordings in the tests, of an operator"
 
 
@@ -45,13 +46,9 @@ def start(kept: Path) -> Iterator[Callable[..., Ours]]:
 
 def enter(browser: Any, relay: Ours) -> tuple[Any, Any]:  # noqa: F811
     """A doctor and a patient in a call."""
-    doctor = window(browser, relay, "bacsi", "doctor")
+    doctor, patient = window(browser, relay.base, "bacsi", "doctor"), window(browser, relay.base, "benhnhan", "patient")
     doctor.enter("call")
-    patient = window(browser, relay, "benhnhan", "patient")
-    patient.enter("waiting")
-    doctor.until("s.waiting.length === 1")
-    doctor.page.click("#ask-in .small-button")
-    patient.until("s.screen === 'call'")
+    admit(doctor, patient)
     return doctor, patient
 
 

@@ -45,6 +45,8 @@ async def test_a_message_reaches_the_doctor_and_outlives_its_relay(c: Cluster, t
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{front.port}") as http:
         me = shown(patient.welcome["resume"], patient.secret)
         at = await send(http, me, data)
+        there = await http.head(at, headers=me)
+        assert (there.status_code, there.headers["upload-offset"], there.content) == (200, str(len(data)), b"")
         told = (await doctor.hear("message"))["message"]
         assert (told["from"], told["name"], told["type"], told["length"]) == ("p", "Tên p", "video/webm", len(data))
         reader = shown(doctor.welcome["resume"], doctor.secret)
