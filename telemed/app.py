@@ -5,7 +5,9 @@ import contextlib
 import logging
 import secrets
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -17,7 +19,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from telemed import page
 from telemed.metrics import Metrics
+from telemed.pieces.rooms import Messages
 from telemed.ports import MediaRelay
+from telemed.record.index import Index
+from telemed.record.recording import Limits
+from telemed.record.rooms import Recorder
+from telemed.rooms.participant import stamp
 from telemed.rooms.recording import Hook
 from telemed.rooms.registry import Rooms
 from telemed.rooms.room import Sink
@@ -58,19 +65,43 @@ def create(
     relay: MediaRelay,
     settings: Settings,
     sink: Sink = lambda event: None,
-    hook: Hook = lambda room, state, consented: None,
+    hook: Hook | None = None,
     started: Callable[[Starlette], None] | None = None,
 ) -> Starlette:
     """The application; run it in one process, since its rooms live in memory.
 
-    `sink` hears events (docs/telemed-protocol.md, Events), `hook` starts and stops the writing of recordings.
+    `sink` hears events (docs/telemed-protocol.md, Events), `hook` starts and stops the writing of recordings; without it that is
+    done by telemed.record where the settings name a place for them, and refused where they do not.
     `app.state` has `rooms`, `tokens`, `server`, `http` and `metrics`.
     """
     metrics = Metrics()
+    rooms: Rooms
+
+    def tell(event: dict[str, Any]) -> None:
+        try:
+            sink(event)
+        except Exception:
+            log.exception("the sink failed on %s", event["event"])
+
+    def failed(room: str, reason: str) -> None:
+        if (found := rooms.get(room)) is not None:
+            found.recording.failed(reason)
+
+    def recorded(room: str, name: str, index: Index) -> None:
+        tracks = sum(1 for track in index["tracks"] if track.get("file"))
+        done = {"recording": name, "seconds": index["seconds"], "tracks": tracks, "reason": index["why"]}
+        tell({"event": "recorded", "room": room, "time": stamp(time.time()), **done})
+
+    recorder: Recorder | None = None
+    if hook is None and settings.recordings:
+        limits = Limits(bytes=settings.recording_bytes, seconds=settings.recording_seconds, free=settings.disk_free)
+        recorder = Recorder(relay, Path(settings.recordings), settings.record_key.encode(), failed, recorded, limits)
+        hook = recorder.hook
     rooms = Rooms(relay, settings, sink, hook)
     tokens = Tokens(settings.secret or secrets.token_urlsafe(32), settings.issuer)
     server = Server(rooms, tokens, settings, metrics)
     http = Http(rooms, tokens, settings, metrics)
+    messages = Messages(settings, tokens, rooms, tell) if settings.messages else None
     file = StateFile(settings.state, settings.secret) if settings.state and settings.secret else None
     stopping = False
 
@@ -103,6 +134,10 @@ def create(
         nonlocal stopping
         if file is not None and (state := await asyncio.to_thread(file.load)) is not None:
             rooms.restore(state)
+        if recorder is not None:
+            await recorder.open()
+        if messages is not None:
+            messages.start()
         ticking = asyncio.create_task(tick())
         if started is not None:
             started(app)
@@ -114,6 +149,10 @@ def create(
             await asyncio.gather(ticking, return_exceptions=True)
             server.restart()
             await save()
+            if recorder is not None:
+                await recorder.close()
+            if messages is not None:
+                await messages.stop()
 
     async def health(request: Request) -> Response:
         return JSONResponse({"status": "stopping" if stopping else "ok"}, 503 if stopping else 200)
@@ -124,6 +163,8 @@ def create(
         gauges: list[tuple[str, dict[str, str], float]] = [("telemed_rooms", {"state": state}, n) for state, n in states.items()]
         gauges += [("telemed_participants", {"role": role, "via": via}, n) for (role, via), n in people.items()]
         gauges += [("telemed_connections", {"hello": "yes"}, ready), ("telemed_connections", {"hello": "no"}, pending)]
+        if recorder is not None:
+            gauges.append(("telemed_recordings", {}, recorder.running))
         gauges += [("telemed_relay", {"what": what}, value) for what, value in relay.load().items()]
         return PlainTextResponse(metrics.text(gauges), media_type="text/plain; version=0.0.4")
 
@@ -135,6 +176,8 @@ def create(
     for way in ("whip", "whep"):
         routes.append(Route(f"/telemed/{way}/{{room}}", http.endpoint, methods=METHODS))
         routes.append(Route(f"/telemed/{way}/{{room}}/{{session}}", http.resource, methods=METHODS))
+    if messages is not None:
+        routes += messages.routes()
     if settings.open:
         # For trying without a hub, which else serves the page: /telemed/room#room=NAME&name=...&role=...
         routes += page.routes("/telemed")

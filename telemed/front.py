@@ -1,7 +1,8 @@
 """The front: finds the relay of a room and carries WebSocket and HTTP to it. An ASGI application for paths below /telemed.
 
-A room is known by the join or resume token of the first message or of the Authorization header, and by the path of WHIP and WHEP. A relay
-that cannot be reached is dead: its clients are closed with 1012, come back, and find their room on another one.
+A room is known by the join or resume token of the first message or of the Authorization header, and by the path of WHIP and WHEP.
+A message for later is made at its room's relay and stays there, also when the room moves: where several relays live they are asked for it.
+A relay that cannot be reached is dead: its clients are closed with 1012, come back, and find their room on another one.
 """
 
 import asyncio
@@ -13,12 +14,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
+import h11
 import msgspec
 from starlette.types import Message, Receive, Scope, Send
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from telemed.carry import Unreached, carry, unreached
+from telemed.carry import Exchange, Unreached, carry, unreached
 from telemed.directory.agent import FRONT, ROOM
 from telemed.directory.ports import Directory, Node, NoRelay
 from telemed.sealed import pass_word
@@ -31,6 +33,7 @@ PATIENCE = 5.0  # seconds that a relay that restarts is waited for
 HELLO_SECONDS = 10.0
 HELLO_BYTES = 256 << 10
 FROM_RELAY_BYTES = 16 << 20  # a welcome holds the chat
+ASK_SECONDS = 5.0  # that a relay has to say which messages it keeps
 PENDING = 1_000  # connections without hello; the oldest makes room for a new one
 CLOSE_SECONDS = 2.0
 REMEMBERED = 10_000  # places of rooms, for when the directory cannot be reached
@@ -209,6 +212,8 @@ class Front:
         if by_path is None and not _BY_TOKEN.fullmatch(path):
             await _plain(send, 404, "not found")
             return
+        if by_path is None and scope["method"] != "OPTIONS" and await self._message(scope, receive, send):
+            return
         headers = dict(scope["headers"])
         token = bearer_of(headers.get(b"authorization", b"").decode("latin-1"))
         room = self._room_of(token) or (self._room_of(token, resume=True) if by_path is None else None)
@@ -224,6 +229,9 @@ class Front:
         except NoRelay:
             await _plain(send, 503, "no relay is alive", (b"retry-after", b"5"))
             return
+        await self._answer(answer, send)
+
+    async def _answer(self, answer: Exchange, send: Send) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -237,6 +245,59 @@ class Front:
         finally:
             self._tasks.discard(task)
             answer.close()
+
+    async def _message(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Whether it was answered: what concerns messages that are there, where any of several relays may have them."""
+        try:
+            nodes = await self._directory.nodes()
+        except OSError:
+            return False
+        here: str = scope["path"].rstrip("/")
+        one = here.count("/") == 3
+        if len(nodes) < 2 or not (one or scope["method"] == "GET"):
+            return False
+        answers = await asyncio.gather(*(self._ask(node, scope, f"{here}/here" if one else here) for node in nodes))
+        if one:
+            node = next((node for node, (status, _) in zip(nodes, answers, strict=True) if status == 204), None)
+            if node is None:
+                return False  # any relay says in its own words why not
+            try:
+                await self._answer(await carry(node.address, scope, receive, [(FRONT, self._word.encode())], CONNECT_SECONDS), send)
+            except Unreached:
+                await _plain(send, 503, "the relay went away", (b"retry-after", b"5"))
+            return True
+        lists = [msgspec.json.decode(body)["messages"] for status, body in answers if status == 200]
+        if not lists:
+            return False
+        found = sorted((m for part in lists for m in part), key=lambda m: str(m["created"]), reverse=True)
+        await _json(send, 200, {"messages": found})
+        return True
+
+    async def _ask(self, node: Node, scope: Scope, path: str) -> tuple[int, bytes]:
+        """A GET with the client's headers, answered here; (0, b"") where there is no answer."""
+        asked = {**scope, "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b""}
+        asked["headers"] = [(k, v) for k, v in scope["headers"] if k in (b"authorization", b"telemed-client")]
+        status, body = 0, b""
+
+        async def nothing() -> Message:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def take(message: Message) -> None:
+            nonlocal status, body
+            status = message.get("status", status)
+            body += message.get("body", b"")
+
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                exchange = await carry(node.address, asked, nothing, [(FRONT, self._word.encode())], CONNECT_SECONDS)
+                try:
+                    await exchange.to(take)
+                finally:
+                    exchange.close()
+        except (Unreached, OSError, TimeoutError, h11.RemoteProtocolError, EOFError) as e:
+            log.warning("relay %s does not say which messages it has: %r", node.id, e)
+            return 0, b""
+        return status, body
 
     async def _health(self, send: Send) -> None:
         try:
@@ -336,7 +397,11 @@ class _Client:
 
 
 async def _plain(send: Send, status: int, words: str, *headers: tuple[bytes, bytes]) -> None:
-    body = msgspec.json.encode({"status": words})
+    await _json(send, status, {"status": words}, *headers)
+
+
+async def _json(send: Send, status: int, content: object, *headers: tuple[bytes, bytes]) -> None:
+    body = msgspec.json.encode(content)
     head = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), (b"cache-control", b"no-store"), *headers]
     start: Message = {"type": "http.response.start", "status": status, "headers": head}
     await send(start)

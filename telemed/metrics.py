@@ -12,6 +12,7 @@ HELP = {
     "telemed_errors_total": ("counter", "errors told to clients by code"),
     "telemed_closes_total": ("counter", "connections closed by the relay, by code"),
     "telemed_http_total": ("counter", "WHIP and WHEP requests by way, method and status"),
+    "telemed_recordings": ("gauge", "recordings that are not ended"),
     "telemed_relay": ("gauge", "what the media relay says of its load"),
 }
 Labels = tuple[tuple[str, str], ...]

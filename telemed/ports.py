@@ -1,6 +1,6 @@
 """What signalling asks of the media relay and hears from it: plain records and two protocols, so that each is built and tested alone."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Literal, Protocol
@@ -142,10 +142,32 @@ class MediaPeer(Protocol):
     def close(self) -> None: ...
 
 
+class Tap(Protocol):
+    """What takes a room's packets as they come, for a recording. Called on the relay's event loop; must not block and must not raise."""
+
+    def open(self, track: TrackInfo, codec: str, clock: int, types: Mapping[int, str]) -> Callable[[bytes, float], None] | None:
+        """A track's first packet is here, or one of another codec. clock: Hz; types: the codec's name by payload type.
+
+        What is returned takes each RTP packet (RFC 3550 5.1, no extensions) with its arrival on the clock of `time.monotonic`, one layer
+        at a time, late ones when they come; None: nothing of this track.
+        """
+        ...
+
+    def report(self, track_id: str, ntp: float, rtp: int) -> None:
+        """Both clocks of a sender report (RFC 3550 6.4.1) of the layer that is taken; ntp in seconds."""
+        ...
+
+    def close(self, track_id: str) -> None:
+        """No more of this track comes, or it goes on by another `open`."""
+        ...
+
+
 class MediaRelay(Protocol):
     """The relay as signalling sees it."""
 
     def join(self, room: str, participant: str, listener: Listener) -> MediaPeer: ...
     def listen(self, room: str, listener: RoomListener | None) -> None: ...
     def tracks(self, room: str) -> list[TrackInfo]: ...
+    def tap(self, room: str, tap: Tap | None) -> None: ...  # of every track the highest layer that comes; muted ones rest; None: no more
+    def keyframe(self, room: str, track_id: str) -> None: ...  # one is needed of a tapped track
     def load(self) -> Mapping[str, float]: ...  # peers, rooms, packets a second, cpu share

@@ -11,12 +11,17 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 NONCE = 12
 
 
+def derive(secret: str, what: str) -> bytes:
+    """32 bytes for one purpose from the secret that hub and relays share."""
+    return HKDF(SHA256(), 32, salt=None, info=f"telemed {what}".encode()).derive(secret.encode())
+
+
 class Seal:
     """AES-256-GCM under a key made from the secret that hub and relays share."""
 
     def __init__(self, secret: str, what: str) -> None:
         """what: names the kind, so that one kind's cannot be put in another's place."""
-        self._cipher = AESGCM(HKDF(SHA256(), 32, salt=None, info=f"telemed {what}".encode()).derive(secret.encode()))
+        self._cipher = AESGCM(derive(secret, what))
 
     def seal(self, data: bytes, room: str = "") -> bytes:
         """room: it opens as no other room's."""

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 PREFIX = "TELEMED_"
-KIB, MIB = 1 << 10, 1 << 20
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 
 class SettingError(ValueError):
@@ -32,6 +32,18 @@ class Settings:
         ("*",), "origins of pages that may connect, separated by commas; * is any (tokens guard the rooms, no cookie does)"
     )
     state: str = _setting("", "file that rooms are kept in over a restart; empty: clients' resume tokens alone bring them back")
+
+    recordings: str = _setting("", "directory that recordings are written to; empty: nothing can be recorded")
+    record_key: str = _setting("", "key of at least 32 characters that recordings are sealed with; python -m telemed.record wants the same")
+    recording_bytes: int = _setting(8 * GIB, "bytes on disk at which a recording ends by itself")
+    recording_seconds: int = _setting(4 * 3_600, "seconds after which a recording ends by itself")
+    messages: str = _setting("", "directory of messages for later, of this relay alone; empty: none are taken")
+    messages_bytes: int = _setting(50 * GIB, "bytes of all messages")
+    messages_each: int = _setting(256 * MIB, "bytes of one message")
+    messages_count: int = _setting(20, "messages of one participant in one room")
+    messages_days: int = _setting(30, "days that a message is kept once it is complete")
+    messages_pending_days: int = _setting(7, "days that an incomplete one waits for its next piece, and that its sender may still send it")
+    disk_free: int = _setting(GIB, "bytes that recordings and messages leave free on their disk")
 
     directory: str = _setting("", "where hub and relays find each other: sqlite:///PATH or postgresql://...; empty: one relay alone")
     node: str = _setting("", "name of this relay in the directory, the same after a restart; empty: HOST:PORT of its signalling")
@@ -73,6 +85,10 @@ class Settings:
             raise SettingError(f"{PREFIX}OPEN is for a loopback address, not {self.host}")
         if not self.open and len(self.secret) < 32:
             raise SettingError(f"{PREFIX}SECRET must have at least 32 characters")
+        if self.recordings and len(self.record_key) < 32:
+            raise SettingError(f"{PREFIX}RECORDINGS needs {PREFIX}RECORD_KEY of at least 32 characters")
+        if self.messages and len(self.secret) < 32:
+            raise SettingError(f"{PREFIX}MESSAGES needs {PREFIX}SECRET of at least 32 characters")
         if self.step not in ("auto", "python", "compiled"):
             raise SettingError(f"{PREFIX}STEP is auto, python or compiled, not {self.step!r}")
         if self.turn and not self.turn_secret:

@@ -3,6 +3,7 @@
 Both are JWTs (RFC 7519) in compact form, HS256 with a secret that hub and relay share. Neither is ever in a URL.
 """
 
+import hmac
 import re
 import secrets
 import time
@@ -136,21 +137,38 @@ class Tokens:
         }  # fmt: skip
         return self._sign(claims)
 
-    def verify_resume(self, token: str) -> Resumption:
-        """What a resume token says.
+    def verify_resume(self, token: str, late: float = 0) -> Resumption:
+        """What a resume token says; `late`: seconds for which one that has ended is still taken.
 
         Raises TokenError.
         """
-        claims = self._open(token, RESUME)
+        claims = self._open(token, RESUME, late)
         session, client, joined = claims.get("session"), claims.get("client"), claims.get("joined")
         if not (isinstance(session, str) and isinstance(client, str) and client and isinstance(joined, int)):
             raise TokenError("token", "not a resume token")
         return Resumption(_identity(claims, joined, str(claims.get("jti", ""))), session, client)
 
+    def verify_bearer(self, token: str, client: str, late: float = 0) -> Identity:
+        """Who shows a join token, or a resume token together with the client it was given to (`client`: the digest of its secret).
+
+        `late`: as for `verify_resume`; a join token has ended when it has.
+
+        Raises TokenError.
+        """
+        try:
+            return self.verify(token)
+        except TokenError as error:
+            if error.code == "token-ended":
+                raise
+        found = self.verify_resume(token, late)
+        if not client or not hmac.compare_digest(found.client, client):
+            raise TokenError("token", "of another client")
+        return found.identity
+
     def _sign(self, claims: dict[str, Any]) -> str:
         return jwt.encode({"alg": "HS256"}, claims, self._key, registry=_REGISTRY)
 
-    def _open(self, token: str, audience: str) -> dict[str, Any]:
+    def _open(self, token: str, audience: str, late: float = 0) -> dict[str, Any]:
         """The claims, once signature (compared in constant time), issuer, audience and times are right."""
         if len(token) > _MAX or not token.isascii():
             raise TokenError("token", "too long, or not ASCII")
@@ -164,7 +182,7 @@ class Tokens:
         if not all(isinstance(t, int) and not isinstance(t, bool) and 0 <= t < 1 << 40 for t in times):
             raise TokenError("token", "iat, nbf and exp must be there")
         now = self._now()
-        if claims["exp"] + LEEWAY <= now:
+        if claims["exp"] + LEEWAY + late <= now:
             raise TokenError("token-ended", "ended")
         if max(claims["nbf"], claims["iat"]) - LEEWAY > now:
             raise TokenError("token", "not valid yet")

@@ -54,6 +54,10 @@ def environment(settings: Settings, given: Mapping[str, str], port: int, node: s
     }
     if not settings.auth:
         told["TELEMED_OPEN"] = "1"
+    if "TELEMED_MESSAGES" not in given and settings.db.startswith("sqlite:///"):
+        # Beside the database of one machine; a name of its own for each relay, since one process has the folder.
+        beside = settings.db.removeprefix("sqlite:///").removesuffix(".db")
+        told["TELEMED_MESSAGES"] = f"{beside}.messages-{settings.relay_udp_port}"
     return {name: given.get(name) or value for name, value in told.items()}
 
 

@@ -1,7 +1,8 @@
 """What relays report becomes part of the record: the status of the Encounter or Appointment, the audit trail, a summary with quality.
 
 Events wait in the directory until they are here. Each is taken over once: its mark stands in the same commit as what it changed.
-Record kind "consultation", id the room: {"state", "since", "participants": {id: {"name", "role", "seconds", "quality"}}, "ended"}.
+Record kind "consultation", id the room: {"state", "since", "participants": {id: {"name", "role", "seconds", "quality"}}, "ended",
+"messages": [{"id", "participant", "name", "type", "length", "time"}], "recordings": [{"name", "seconds", "tracks", "reason", "time"}]}.
 """
 
 import asyncio
@@ -24,8 +25,9 @@ EVERY = 1.0  # seconds between two looks
 BATCH = 100
 MARK_DAYS = 7
 KIND, MARK = "consultation", "consult-event"
-TOLD = frozenset(("admitted", "left", "refused", "removed", "consent", "recording", "ended"))  # in the audit trail
+TOLD = frozenset(("admitted", "left", "refused", "removed", "consent", "recording", "recorded", "message", "ended"))  # in the audit trail
 PARTICIPANTS = 500
+LISTED = 500  # messages, and recordings, of one consultation
 _BEGUN = {"Encounter": (("planned", "arrived", "triaged"), "in-progress"), "Appointment": (("pending", "booked", "checked-in"), "arrived")}
 _ENDED = {"Encounter": "finished", "Appointment": "fulfilled"}
 
@@ -104,12 +106,23 @@ def _summed(summary: dict[str, Any], event: dict[str, Any]) -> dict[str, Any]:
         case "left" if who in people:
             seconds = round(float(people[who]["seconds"]) + float(event["seconds"]), 1)
             people[who] = people[who] | {"left": event["time"], "seconds": seconds, "quality": _plain(event["quality"])}
+        case "message":
+            one = {"id": event["message"], "participant": who, "name": event["name"], "type": event["kind"], "length": int(event["length"])}
+            summary = _listed(summary, "messages", one | {"time": event["time"]})
+        case "recorded":
+            one = {"name": event["recording"], "seconds": float(event["seconds"]), "tracks": int(event["tracks"])}
+            summary = _listed(summary, "recordings", one | {"reason": event["reason"], "time": event["time"]})
         case "ended":
             for one in event["participants"]:
                 if one["id"] in people:
                     people[one["id"]] = people[one["id"]] | {"seconds": float(one["seconds"]), "quality": _plain(one.get("quality", {}))}
             summary = summary | {"ended": event["time"], "reason": event["reason"]}
     return summary | {"participants": people}
+
+
+def _listed(summary: dict[str, Any], name: str, one: dict[str, Any]) -> dict[str, Any]:
+    before = summary.get(name, [])
+    return summary if len(before) >= LISTED else summary | {name: [*before, one]}
 
 
 def _plain(quality: dict[str, Any]) -> dict[str, float]:
@@ -139,7 +152,7 @@ def _entry(found: Consultation | None, event: dict[str, Any], summary: dict[str,
     who = str(event.get("participant", ""))
     person = summary["participants"].get(who, {})
     kind, _, id = who.partition(".")
-    said = [str(event[name]) for name in ("reason", "state", "given") if event.get(name) not in (None, "")]
+    said = [str(event[name]) for name in ("reason", "state", "given", "message", "recording") if event.get(name) not in (None, "")]
     said += [f"{name}: {value}" for name, value in (("by", event.get("by")), ("seconds", event.get("seconds"))) if value]
     said += [f"{name}: {value}" for name, value in sorted((event.get("quality") or {}).items()) if name != "seconds"]
     name = {"admitted": "joined"}.get(event["event"], event["event"])

@@ -11,6 +11,8 @@ import hashlib
 import inspect
 import re
 import secrets
+import time
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from email.utils import formatdate
 
@@ -19,6 +21,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from telemed.pieces.store import Claims, Held, Message, Refused, Store
+from telemed.signal.bucket import Bucket
 from telemed.tokens import bearer_of
 
 VERSION = "1.0.0"
@@ -30,7 +33,12 @@ SUMS = ("sha256", "sha1")
 SHOWN = re.compile(r"(audio|video|image)/[a-z0-9.+-]{1,60}(;\s?codecs=[\w\".,-]{1,80})?")
 NUMBER = re.compile(r"[0-9]{1,15}")
 
-Verify = Callable[[str], Awaitable[Claims | None] | Claims | None]
+CLIENT = "telemed-client"  # header: the client's own secret, which a resume token is bound to
+RATE, BURST = 10.0, 60  # requests of one participant a second, and at once
+REMEMBERED = 10_000  # participants whose rate is known
+
+# Token, the client's secret ("": none), whether something is sent (not read) -> who it is, None: nobody. May raise Refused.
+Verify = Callable[[str, str, bool], Awaitable[Claims | None] | Claims | None]
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -38,37 +46,43 @@ class Superseded(Exception):
     """Another request goes on with the message."""
 
 
-def routes(store: Store, verify_token: Verify) -> list[Route]:
+def routes(store: Store, verify_token: Verify, signed: Callable[[Claims], dict[str, str]] = lambda claims: {}) -> list[Route]:
     """For a Starlette application, whose start awaits `store.open()` and whose end `store.close()`.
 
-    verify_token(token): the claims of a join token, None where it is not good; may be a coroutine function.
+    verify_token: may be a coroutine function. signed(claims): metadata that the token vouches for, over what the sender says.
     """
-    doors = Doors(store, verify_token)
+    doors = Doors(store, verify_token, signed)
     return [
         Route(PATH, doors.answer(doors.options, open_=True), methods=["OPTIONS"]),
         Route(PATH, doors.answer(doors.create), methods=["POST"]),
+        Route(PATH, doors.answer(doors.listed, tus=False, sending=False), methods=["GET"]),
         Route(PATH + "/{id}", doors.answer(doors.options, open_=True), methods=["OPTIONS"]),
         Route(PATH + "/{id}", doors.answer(doors.head), methods=["HEAD"]),
         Route(PATH + "/{id}", doors.answer(doors.patch), methods=["PATCH"]),
         Route(PATH + "/{id}", doors.answer(doors.delete), methods=["DELETE"]),
         Route(PATH + "/{id}", doors.answer(doors.override), methods=["POST"]),
-        Route(PATH + "/{id}", doors.answer(doors.read, tus=False), methods=["GET"]),
+        Route(PATH + "/{id}", doors.answer(doors.read, tus=False, sending=False), methods=["GET"]),
+        Route(PATH + "/{id}/here", doors.answer(doors.here, tus=False), methods=["GET"]),
     ]
 
 
 class Doors:
     """One method a request."""
 
-    def __init__(self, store: Store, verify: Verify) -> None:
-        self._store, self._verify = store, verify
+    def __init__(self, store: Store, verify: Verify, signed: Callable[[Claims], dict[str, str]]) -> None:
+        self._store, self._verify, self._signed = store, verify, signed
+        self._rates: OrderedDict[tuple[str, str], Bucket] = OrderedDict()
 
-    def answer(self, handler: Handler, *, open_: bool = False, tus: bool = True) -> Handler:
-        """With the token checked, the protocol's version, and refusals as answers."""
+    def answer(self, handler: Handler, *, open_: bool = False, tus: bool = True, sending: bool = True) -> Handler:
+        """With the token checked, the rate, the protocol's version, and refusals as answers."""
 
         async def endpoint(request: Request) -> Response:
             try:
                 if not open_:
-                    request.state.claims = await self._claims(request)
+                    request.state.claims = claims = await self._claims(request, sending)
+                    self._paced(claims)
+                    if not self._store.opened:
+                        raise Refused(503, "not-now", "Máy chủ chưa nhận lời nhắn được", "the server cannot take messages at present")
                     if tus and request.headers.get("tus-resumable") != VERSION:
                         raise Refused(412, "version", f"Cần Tus-Resumable: {VERSION}", f"Tus-Resumable: {VERSION} is needed")
                 response = await handler(request)
@@ -77,6 +91,8 @@ class Doors:
                 response = JSONResponse(body, refused.status)
                 if refused.status == 401:
                     response.headers["WWW-Authenticate"] = "Bearer"
+                if refused.status in (429, 503):
+                    response.headers["Retry-After"] = "5"
                 if refused.status == 412:
                     response.headers["Tus-Version"] = VERSION
             except Superseded:
@@ -90,11 +106,20 @@ class Doors:
 
         return endpoint
 
-    async def _claims(self, request: Request) -> Claims:
+    def _paced(self, claims: Claims) -> None:
+        who, now = (claims.room, claims.participant), time.monotonic()
+        bucket = self._rates.pop(who, None) or Bucket(RATE, BURST, now)
+        self._rates[who] = bucket
+        while len(self._rates) > REMEMBERED:
+            self._rates.popitem(last=False)
+        if not bucket.take(now):
+            raise Refused(429, "rate", "Quá nhiều yêu cầu, xin chậm lại", "too many requests; slow down")
+
+    async def _claims(self, request: Request, sending: bool) -> Claims:
         token = bearer_of(request.headers.get("authorization", ""))
         claims = None
         if token:
-            answer = self._verify(token)
+            answer = self._verify(token, request.headers.get(CLIENT, "")[:200], sending)
             claims = await answer if inspect.isawaitable(answer) else answer
         if claims is None:
             raise Refused(401, "token", "Cần mã tham gia còn hiệu lực", "a valid join token is needed")
@@ -115,7 +140,7 @@ class Doors:
     async def create(self, request: Request) -> Response:
         """201 with the message's place; with the first bytes too where the request has them."""
         length = _number(request, "upload-length")
-        metadata = _metadata(request.headers.get("upload-metadata", ""))
+        metadata = _metadata(request.headers.get("upload-metadata", "")) | self._signed(request.state.claims)
         message = await self._store.create(request.state.claims, length, metadata)
         headers = {"Location": f"{PATH}/{message.id}"}
         if length and request.headers.get("content-type") == CONTENT:
@@ -158,6 +183,15 @@ class Doors:
         if handler is None:
             raise Refused(405, "method", "Phương thức không dùng được ở đây", "that method is not for here")
         return await handler(request)
+
+    async def listed(self, request: Request) -> Response:
+        """The complete messages that one may read, the newest first."""
+        found = await self._store.listed(request.state.claims)
+        return JSONResponse({"messages": [self._store.told(message) for message in found]})
+
+    async def here(self, request: Request) -> Response:
+        """204 where this relay has the message: a front with several asks before it carries a request there."""
+        return Response(status_code=204 if self._store.message(request.path_params["id"]) is not None else 404)
 
     async def read(self, request: Request) -> Response:
         """The content of a complete message; one range (RFC 9110 14.2)."""

@@ -5,6 +5,7 @@ One process has the folder at a time.
 """
 
 import asyncio
+import contextlib
 import fcntl
 import inspect
 import json
@@ -17,8 +18,9 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from telemed.record.index import sync_folder
 from telemed.record.sealed import SealedError, SealedReader, SealedWriter, WrongKey
@@ -107,6 +109,7 @@ class Store:
         self._held: dict[str, Held] = {}
         self._told: set[str] = set()
         self._lock = -1
+        self.opened = False
 
     async def open(self) -> None:
         """Finds what there is, ends what a crash left, reports what nobody heard of.
@@ -115,10 +118,12 @@ class Store:
         """
         for message in await asyncio.to_thread(self._scan):
             self._held[message.id] = Held(message)
+        self.opened = True
         await self.sweep()
 
     async def close(self) -> None:
         """Ends the requests at work and lets go of the folder."""
+        self.opened = False
         for held in self._held.values():
             if held.taken is not None:
                 held.taken.set()
@@ -231,6 +236,24 @@ class Store:
             raise Refused(404, "unknown", "Không có tin nhắn này", "there is no such message")
         return held.message
 
+    async def listed(self, claims: Claims) -> list[Message]:
+        """Complete ones of the room that these may read, the newest first."""
+        out = []
+        for held in list(self._held.values()):
+            if held.message.room == claims.room:
+                with contextlib.suppress(Refused):
+                    out.append(await self.readable(held.message.id, claims))
+        return sorted(out, key=lambda message: message.created, reverse=True)
+
+    def told(self, message: Message) -> dict[str, Any]:
+        """As those who may read it are told of it."""
+        said = message.metadata
+        return {
+            "id": message.id, "from": message.participant, "name": said.get("name", ""), "role": said.get("role", ""),
+            "type": said.get("filetype", ""), "length": message.length, "created": _stamp(message.created),
+            "expires": _stamp(self.expires(message)),
+        }  # fmt: skip
+
     def expires(self, message: Message) -> float:
         """Seconds since 1970."""
         return message.touched + (self.limits.keep if message.complete else self.limits.pending)
@@ -342,6 +365,11 @@ class Store:
             return
         if message.id in self._held:
             await asyncio.to_thread((self.folder / f"{message.id}.told").touch, 0o600)
+
+
+def _stamp(seconds: float) -> str:
+    """ISO 8601 UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _goes_on(offset: int) -> Refused:

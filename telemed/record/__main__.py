@@ -1,4 +1,4 @@
-"""Command line: python -m telemed.record play|index|recover.
+"""Command line: python -m telemed.record list|play|index|recover.
 
 The key is read from a file or the variable TELEMED_RECORD_KEY, never from an argument.
 """
@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from telemed.record.index import read_index
+from telemed.record.index import JOURNAL, read_index
 from telemed.record.play import play
 from telemed.record.recording import Busy, recover
 from telemed.record.sealed import SealedError
@@ -20,6 +20,8 @@ VARIABLE = "TELEMED_RECORD_KEY"
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser("python -m telemed.record", description=f"Recordings of consultations. The key: --key-file or {VARIABLE}.")
     commands = p.add_subparsers(dest="command", required=True)
+    many = commands.add_parser("list", help="print a line for each recording of a directory (TELEMED_RECORDINGS)")
+    many.add_argument("folder", type=Path)
     one = commands.add_parser("play", help="decrypt into plain files that any player opens")
     one.add_argument("folder", type=Path)
     one.add_argument("out", type=Path, help="folder for the files; they are not encrypted")
@@ -30,6 +32,22 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def listed(root: Path, key: bytes) -> tuple[list[str], list[str]]:
+    """A line for each recording right below `root`, by name and so by time, and one for each that cannot be read."""
+    lines, problems = ["\t".join(("folder", "started", "seconds", "state", "tracks", "room", "participants"))], []
+    for folder in sorted(path.parent for path in root.glob(f"*/{JOURNAL}")):
+        try:
+            index = read_index(folder, key)
+        except (SealedError, OSError, ValueError) as error:
+            problems.append(f"{folder.name}: {type(error).__name__}: {error}")
+            continue
+        files = sum(1 for track in index["tracks"] if track.get("file"))
+        state = "unfinished" if index.get("unfinished") else str(index.get("why", ""))
+        who = ",".join(p["participant"] for p in index["participants"])
+        lines.append("\t".join((folder.name, index["started"], str(index.get("seconds", "")), state, str(files), index["room"], who)))
+    return lines, problems
+
+
 def main(arguments: list[str] | None = None) -> int:
     """0; 1 where a file is not what was written; 2 where nothing could be read."""
     a = parser().parse_args(arguments)
@@ -38,6 +56,12 @@ def main(arguments: list[str] | None = None) -> int:
         if not text:
             raise ValueError(f"no key: give --key-file or set {VARIABLE}")
         key = text.encode()
+        if a.command == "list":
+            lines, problems = listed(a.folder, key)
+            print("\n".join(lines))
+            for problem in problems:
+                print(problem, file=sys.stderr)
+            return 1 if problems else 0
         if a.command == "play":
             _, problems = play(a.folder, a.out, key)
             for problem in problems:

@@ -1,6 +1,7 @@
 """A recording of one consultation: who agreed, its tracks, its limits, and the thread that writes."""
 
 import asyncio
+import errno
 import fcntl
 import json
 import logging
@@ -98,7 +99,7 @@ class Recording:
         if any(folder.iterdir()):
             raise FileExistsError(f"{folder} is not empty")
         if shutil.disk_usage(folder).free < self._limits.free:
-            raise OSError(f"less than {self._limits.free} bytes are free for {folder}")
+            raise OSError(errno.ENOSPC, f"less than {self._limits.free} bytes are free for {folder}")
         self._journal = SealedWriter.create(folder / JOURNAL, key, self.id)
         self._lock = os.open(folder / JOURNAL, os.O_RDONLY | os.O_CLOEXEC)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
@@ -145,6 +146,11 @@ class Recording:
     @property
     def running(self) -> bool:
         return self._open
+
+    @property
+    def result(self) -> "Future[Index]":
+        """Done with the index once it has ended and all is on disk."""
+        return self._result
 
     def joined(self, participant: str, consent: datetime | None) -> None:
         """Somebody came. Raises ConsentMissing without their consent: then they may not be let in, or the recording must stop."""
@@ -253,7 +259,7 @@ class Recording:
             for track in self._tracks:
                 track.abandon()
             self._journal.close()
-            reason = "disk-error"
+            reason = "disk-full" if isinstance(error, OSError) and error.errno == errno.ENOSPC else "disk-error"
             self._result.set_exception(error)
         else:
             reason = self._reason

@@ -237,7 +237,7 @@ class Cache:
 class Stream(forward.Stream):
     """One SSRC of a publisher; see forward.Stream."""
 
-    __slots__ = ("_lib", "_rtx_of", "c")
+    __slots__ = ("_lib", "_recorder", "_rtx_of", "c")
 
     ssrc, clock, highest, cycles, packets, bytes = (_view(n) for n in ("ssrc", "clock", "highest", "cycles", "packets", "bytes"))
     jitter, transit, last_time, last_rtp = (_view(n) for n in ("jitter", "transit", "last_time", "last_rtp"))
@@ -245,6 +245,7 @@ class Stream(forward.Stream):
 
     def __init__(self, lib: Any, endpoint: Endpoint, ssrc: int, clock: int, video: bool, owner: Any) -> None:
         self._lib = lib
+        self._recorder: forward.Recorder | None = None
         self.c = ffi.gc(lib.step_stream_new(forward.VIDEO_RING if video else forward.AUDIO_RING), lib.step_stream_free)
         super().__init__(endpoint, ssrc, clock, video, owner)
         self.cache = Cache(lib, self.c)  # type: ignore[assignment]
@@ -264,13 +265,25 @@ class Stream(forward.Stream):
     @rtx_of.setter
     def rtx_of(self, stream: "forward.Stream | None") -> None:
         self._rtx_of = stream
-        self.c.slow = stream is not None or bool(self.waiting)
+        self._slow()
+
+    @property
+    def recorder(self) -> forward.Recorder | None:
+        return self._recorder
+
+    @recorder.setter
+    def recorder(self, take: forward.Recorder | None) -> None:
+        self._recorder = take
+        self._slow()
+
+    def _slow(self) -> None:
+        self.c.slow = self._rtx_of is not None or self._recorder is not None or bool(self.waiting)
 
     def refresh(self) -> None:
         """Who gets the stream may have changed."""
         targets = [cast("Forwarder", f).c for f in self.forwarders]
         self._lib.step_stream_to(self.c, ffi.new("step_forwarder *[]", targets), len(targets))
-        self.c.slow = self.rtx_of is not None or bool(self.waiting)
+        self._slow()
 
 
 class Forwarder(forward.Forwarder):

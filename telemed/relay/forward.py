@@ -17,6 +17,7 @@ from telemed.relay.srtp import Keys, ffi, lib
 from telemed.relay.twcc import SendHistory
 from telemed.wire import vp8
 
+Recorder = Callable[[bytes, float], None]  # of the packet as it is cached (audio level for SSRC), and its arrival
 Address = Any  # what recvfrom gives: (host, port) or (host, port, flow, scope); for TCP the connection itself
 
 BUFFER: Final = 2048
@@ -102,8 +103,8 @@ class Stream:
 
     __slots__ = (
         "bytes", "cache", "clock", "cycles", "endpoint", "first", "forwarders", "highest", "jitter", "keyframe", "last_rtp", "last_time",
-        "layered", "level_sum", "levels", "mask", "missing", "owner", "packets", "report", "rtx_of", "ssrc", "temporal_bytes", "transit",
-        "vp8", "waiting",
+        "layered", "level_sum", "levels", "mask", "missing", "owner", "packets", "recorder", "report", "rtx_of", "ssrc", "temporal_bytes",
+        "transit", "vp8", "waiting",
     )
 
     def __init__(self, endpoint: Endpoint, ssrc: int, clock: int, video: bool, owner: Any) -> None:
@@ -123,6 +124,7 @@ class Stream:
         self.waiting: list[Forwarder] = []  # they switch to this stream at its next keyframe
         self.keyframe: Callable[[memoryview, int], bool] | None = None  # of payload, second byte; None: sound, all are
         self.rtx_of: Stream | None = None
+        self.recorder: Recorder | None = None  # takes packets as they are cached, late ones too
         self.report: Any = None  # the publisher's last sender report
         self.levels = 0
         self.level_sum = 0
@@ -388,9 +390,13 @@ class Forwarding:
             if not late:
                 for forwarder in stream.forwarders:
                     self._skip(forwarder, sequence)
+            if stream.recorder is not None:
+                stream.recorder(_HEAD.pack(first & 0x80, second, sequence, rtp, level), now)
             return
         # CSRCs and header extensions are left off here: what a subscriber gets of them is written anew.
-        stream.cache[sequence & stream.mask] = _HEAD.pack(first & 0x80, second, sequence, rtp, level) + view[at:size]
+        stream.cache[sequence & stream.mask] = kept = _HEAD.pack(first & 0x80, second, sequence, rtp, level) + view[at:size]
+        if stream.recorder is not None:
+            stream.recorder(kept, now)
         payload = view[at:size]
         if stream.waiting and (stream.keyframe is None or stream.keyframe(payload, second)) and not late:
             stream.layered = stream.vp8 > 0 and stream.vp8 == second & 127 and vp8.picture(payload) is not None

@@ -115,6 +115,7 @@ class Peer:
         track = next((t for t in self.tracks.values() if t.id == track_id), None)
         if track is not None and track.muted != muted:
             track.muted = muted
+            self.relay.retap(track)
             for slot in list(track.slots):
                 slot.update()
 
@@ -319,6 +320,7 @@ class Peer:
     def started(self, track: Track, rid: str, stream: Stream) -> None:
         """The first packet of a track's layer."""
         track.add(rid, stream)
+        self.relay.retap(track)
 
     def ask_keyframe(self, track: Track, stream: Stream) -> None:
         """PLI to the publisher, merged for all who need it (RFC 4585 6.3.1)."""

@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any, Final
 
-from telemed.ports import Listener, MediaError, RoomListener, TrackInfo
+from telemed.ports import Listener, MediaError, RoomListener, Tap, TrackInfo
 from telemed.relay import sctp
 from telemed.relay.build import Form, choose
 from telemed.relay.dtls import Certificate
 from telemed.relay.forward import Address, Endpoint, Forwarder, Stream
 from telemed.relay.link import Link
 from telemed.relay.peer import Peer
+from telemed.relay.tap import Tapped
 from telemed.relay.tcp import TcpCandidates, TcpConnection
 from telemed.relay.track import Track
 from telemed.wire import stun
@@ -33,13 +34,14 @@ MAX_PEERS: Final = 4000
 class Room:
     """Who is in a room and what is published there."""
 
-    __slots__ = ("listener", "peers", "speaking", "tracks")
+    __slots__ = ("listener", "peers", "speaking", "tapped", "tracks")
 
     def __init__(self) -> None:
         self.peers: set[Peer] = set()
         self.tracks: dict[str, Track] = {}
         self.listener: RoomListener | None = None
         self.speaking: dict[str, float] = {}
+        self.tapped: Tapped | None = None
 
 
 class Relay:
@@ -148,6 +150,25 @@ class Relay:
         found = self.rooms.get(room)
         return [track.info() for track in found.tracks.values()] if found is not None else []
 
+    def tap(self, room: str, tap: Tap | None) -> None:
+        """Everything that is published in a room goes to `tap` too, from now on; None: nothing any more."""
+        found = self.rooms.get(room) if tap is None else self.rooms.setdefault(room, Room())
+        if found is None:
+            return
+        before, found.tapped = found.tapped, Tapped(tap) if tap is not None else None
+        if before is not None:
+            before.end()
+        for track in found.tracks.values():
+            self.retap(track)
+        if tap is None:
+            self._drop_empty(room)
+
+    def keyframe(self, room: str, track_id: str) -> None:
+        """Ask the publisher of a tapped track for a keyframe; merged with what subscribers ask."""
+        found = self.rooms.get(room)
+        if found is not None and found.tapped is not None:
+            found.tapped.ask(track_id, self.now())
+
     def load(self) -> Mapping[str, float]:
         """Figures for placing rooms and for watching: counts, packets since the start, share of a core since the last call."""
         usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -181,11 +202,19 @@ class Relay:
         """A track is there; its packets follow."""
         self.rooms.setdefault(track.peer.room, Room()).tracks[track.id] = track
 
+    def retap(self, track: Track) -> None:
+        """A live track has another stream, or was muted or unmuted: the recording is to know."""
+        room = self.rooms.get(track.peer.room)
+        if room is not None and room.tapped is not None and track.id in room.tracks:
+            room.tapped.track(track, self.now())
+
     def withdraw(self, track: Track) -> None:
         """A track is gone."""
         room = self.rooms.get(track.peer.room)
         if room is not None:
             room.tracks.pop(track.id, None)
+            if room.tapped is not None:
+                room.tapped.gone(track)
 
     def forget(self, peer: Peer) -> None:
         """A peer left: nothing of it remains."""
@@ -209,7 +238,7 @@ class Relay:
 
     def _drop_empty(self, name: str) -> None:
         room = self.rooms[name]
-        if not room.peers and room.listener is None:
+        if not room.peers and room.listener is None and room.tapped is None:
             del self.rooms[name]
 
     def seen_as(self, address: Address) -> tuple[str, int]:
@@ -277,6 +306,8 @@ class Relay:
                 for name, room in list(self.rooms.items()):
                     if room.listener is not None:
                         self._speakers(name, room)
+                    if room.tapped is not None:
+                        room.tapped.tick(now)
         except Exception:
             log.exception("a tick of the relay failed")
         # From when it was due, so that load does not stretch the period; never a burst of ticks that were missed.

@@ -90,12 +90,18 @@ class Recording:
         elif not self._settle("left"):
             self._changed("left")
 
-    def failed(self) -> None:
-        """The writer could not go on."""
+    def failed(self, reason: str = "failed") -> None:
+        """The writer could not go on: failed, disk-full, or limit (it is as long or as large as one may be)."""
         if self.state in ("on", "paused"):
             self.state, self.asked = "off", []
             self.consented.clear()
-            self._changed("failed")
+            self._changed(reason)
+
+    def halt(self) -> None:
+        """The room goes on elsewhere: what is written here ends here, and nobody is told."""
+        if self.state in ("on", "paused"):
+            self.state = "paused"
+            self._call("off")
 
     def tick(self) -> None:
         """Gives up asking when an answer takes too long; a paused one stays paused, as someone present has not answered."""

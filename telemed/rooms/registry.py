@@ -25,7 +25,7 @@ class Rooms:
         relay: MediaRelay,
         settings: Settings,
         sink: Sink = lambda event: None,
-        hook: Hook = lambda room, state, consented: None,
+        hook: Hook | None = None,
         now: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -59,6 +59,12 @@ class Rooms:
         room = self.rooms[identity.room] = self._make(identity.room)
         room.removed.update(removed)
         return room
+
+    def was_removed(self, identity: Identity) -> bool:
+        """Whether this one was put out of the room after its token was issued."""
+        room = self.rooms.get(identity.room)
+        removed = room.removed if room is not None else self._removed.get(identity.room, (0, {}))[1]
+        return removed.get(identity.participant, -1) >= identity.issued
 
     def end(self, room: str, reason: str = "hub") -> bool:
         """Ends a room from outside; False when there is none."""

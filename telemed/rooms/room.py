@@ -29,13 +29,22 @@ REPLACED_TEXT = {"vi": "Bạn đã vào phòng khám ở nơi khác.", "en": "Yo
 ENDED_TEXT = {"vi": "Buổi khám đã kết thúc.", "en": "The consultation has ended."}
 
 
+def _unheard(room: str, state: str, consented: Mapping[str, float]) -> None:
+    """The hook where nothing is recorded; what was restored from another relay may still call it."""
+    if state == "on":
+        raise RuntimeError("this relay has no place for recordings")
+
+
 def encode(message: dict[str, Any]) -> str:
     """One message as its text frame."""
     return _encoder.encode(message).decode()
 
 
 class Room:
-    """`sink` hears events, `hook` starts and stops writing; `now`: seconds since 1970, `ticks`: a clock that never jumps."""
+    """`sink` hears events, `hook` starts and stops writing (None: nothing can be recorded).
+
+    `now`: seconds since 1970, `ticks`: a clock that never jumps.
+    """
 
     def __init__(
         self,
@@ -43,7 +52,7 @@ class Room:
         relay: MediaRelay,
         settings: Settings,
         sink: Sink,
-        hook: Hook,
+        hook: Hook | None,
         now: Callable[[], float],
         ticks: Callable[[], float],
     ) -> None:
@@ -58,7 +67,9 @@ class Room:
         self.dirty = True  # changed since the last snapshot
         self.chat = Chat(settings.chat_messages)
         self.media = Media(self, relay, ticks)
-        self.recording = Recording(self._recording_changed, lambda state, consented: hook(id, state, consented), now, ticks)
+        self.records = hook is not None
+        call = hook or _unheard
+        self.recording = Recording(self._recording_changed, lambda state, consented: call(id, state, consented), now, ticks)
         self._empty_at: float | None = ticks()
         self._watchers_dirty, self._watchers_told = False, 0.0
         relay.listen(id, self)
@@ -310,6 +321,7 @@ class Room:
 
     def move(self) -> None:
         """Goes on at another relay: everybody is told to come back, which leads them there."""
+        self.recording.halt()
         self.state = "ended"
         for who in list(self.participants.values()):
             ear, who.ear = who.ear, None
@@ -446,6 +458,8 @@ class Room:
         Raises Refused.
         """
         self._inside(who, Right.RECORD)
+        if on and not self.records:
+            raise Refused("recording", "this relay has no place for recordings")
         present = [p.id for p in self.participants.values() if p.admitted and p.consents]
         if not (self.recording.ask(who.id, present) if on else self.recording.stop()):
             raise Refused("recording", f"is {self.recording.state}")

@@ -67,7 +67,8 @@ class Session:
                 "ping_seconds": s.ping_seconds, "grace_seconds": s.grace_seconds,
                 "limits": {
                     "message": s.message_bytes, "rate": s.rate, "burst": s.burst, "chat": s.chat_chars, "data": s.data_bytes,
-                    "publishers": s.publishers, "watchers": s.watchers,
+                    "publishers": s.publishers, "watchers": s.watchers, "record": self.room.records,
+                    "messages": bool(s.messages),
                 },
             },
             re,

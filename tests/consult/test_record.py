@@ -108,3 +108,21 @@ async def test_events_of_rooms_that_are_no_consultation_are_let_go(consults: Con
     while await recorder.catch_up():
         pass
     assert await directory.events(10) == []
+
+
+async def test_messages_and_recordings_are_listed_with_the_consultation(consults: Consults, directory: SqliteDirectory) -> None:
+    await consults.write(visit("v9", "an", "Practitioner/dung", status="planned", period={}))
+    at = {"room": "Encounter.v9", "time": "2026-11-26T09:00:00.000Z"}
+    message = {"event": "message", "participant": "Patient.an", "message": "ab" * 16, "name": "An", "role": "patient"}
+    recorded = {"event": "recorded", "recording": "20261126T080004Z-0a1b2c3d", "seconds": 31.5, "tracks": 4, "reason": "asked"}
+    told = [*story("Encounter.v9"), at | recorded, at | message | {"kind": "video/webm", "length": 120_000}]
+    await directory.report([json.dumps(e).encode() for e in told])
+    recorder = Recorder(consults.hub.store, directory)
+    assert await recorder.catch_up() == len(told)
+    await directory.report([json.dumps(told[-1]).encode()])  # told twice by one who died in between
+    await recorder.catch_up()
+    kept = await consults.hub.store.records.get("consultation", "Encounter.v9")
+    assert kept is not None
+    assert [(m["id"], m["participant"], m["length"]) for m in kept.data["messages"]] == [("ab" * 16, "Patient.an", 120_000)]
+    assert [(r["name"], r["tracks"]) for r in kept.data["recordings"]] == [("20261126T080004Z-0a1b2c3d", 4)]
+    assert (await _status(consults, "Encounter", "v9"))["status"] == "finished"

@@ -37,9 +37,10 @@ export class Entry {
     try { sessionStorage.setItem(KEY, JSON.stringify(this.kept)); } catch { /* no storage: a reload comes in as new */ }
   }
 
-  /** After leaving: nothing to come back with but the token. */
+  /** After leaving: nothing to come back with but the token. What shows who we were still sends a message for later. */
   forget() {
-    this.keep({ resume: null, client: random(), on: {} });
+    const sender = this.kept.resume ? { token: this.kept.resume, client: this.kept.client } : this.kept.sender;
+    this.keep({ resume: null, client: random(), on: {}, sender });
   }
 
   get client() { return this.kept.client; }
@@ -59,6 +60,17 @@ export class Entry {
     return this.kept.token ?? null;
   }
 
-  /** What may send a message for later: the newest thing that shows who this is. */
-  bearer() { return this.kept.token ?? this.kept.resume ?? ""; }
+  /** {token, client}: what may send and read messages for later, the newest thing that shows who this is. */
+  bearer() {
+    if (this.kept.resume) return { token: this.kept.resume, client: this.kept.client };
+    return this.kept.sender ?? { token: this.kept.token ?? "", client: "" };
+  }
+}
+
+/** As headers; a resume token is nothing without the client that it was given to. */
+export const authorization = ({ token, client }) => ({ Authorization: `Bearer ${token}`, ...(client ? { "Telemed-Client": client } : {}) });
+
+/** The room that a token names, without believing it. */
+export function roomOf(token) {
+  try { return JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))).room ?? null; } catch { return null; }
 }

@@ -2,6 +2,7 @@
 
 import { $, say } from "./dom.js";
 import { onLanguage, t } from "./texts.js";
+import { roomOf } from "./entry.js";
 import * as kept from "./kept.js";
 import { upload } from "./upload.js";
 
@@ -48,7 +49,8 @@ export class Message {
     for (const track of tracks) track.enabled = true;
     const stream = new MediaStream(tracks);
     const id = crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
-    const message = { id, room: this.room(), type: type.split(";")[0], state: "recording", created: new Date().toISOString(), location: null };
+    // Sent perhaps from a page of another day: what shows who recorded it goes with it.
+    const message = { id, room: this.room(), bearer: this.entry.bearer(), type: type.split(";")[0], state: "recording", created: new Date().toISOString(), location: null };
     await kept.put(message);
     const recorder = new MediaRecorder(stream, { mimeType: type, videoBitsPerSecond: 250000, audioBitsPerSecond: 24000 });
     this.recorder = recorder;
@@ -108,7 +110,7 @@ export class Message {
     const blob = await kept.content(message.id, message.type);
     if (!blob.size) { await kept.remove(message.id); return; }
     const options = {
-      url: this.url, bearer: this.entry.bearer(),
+      url: this.url,
       save: async (change) => { Object.assign(message, change, { state: "kept" }); await kept.put(message); },
       progress: (part) => {
         $("message-progress").hidden = false;
@@ -116,14 +118,34 @@ export class Message {
         this.#say("message.sending", { percent: Math.round(part * 100) }, false);
       },
     };
-    try {
-      await upload(message, blob, options);
-    } catch (error) {
-      if (error.status !== 401 || !this.entry.renewable) throw error;
-      await upload(message, blob, { ...options, bearer: await this.entry.token(true) });
+    let refused = Object.assign(new Error("401"), { status: 401, refused: true });
+    for (const bearer of this.#bearers(message)) {
+      try {
+        await upload(message, blob, { ...options, bearer: await bearer() });
+        await kept.remove(message.id);
+        this.#say("message.sent");
+        return;
+      } catch (error) {
+        if (error.status !== 401) throw error;
+        refused = error;
+      }
     }
-    await kept.remove(message.id);
-    this.#say("message.sent");
+    throw refused;
+  }
+
+  /** This page's own where it is of the message's room, else what was kept with the message, at last a new one. */
+  #bearers(message) {
+    const mine = this.entry.bearer(), same = (token) => !message.room || (roomOf(token) ?? message.room) === message.room, found = [];
+    if (mine.token && same(mine.token)) found.push(async () => mine);
+    if (message.bearer?.token) found.push(async () => message.bearer);
+    if (this.entry.renewable) {
+      found.push(async () => {
+        const token = await this.entry.token(true);
+        if (!same(token)) throw Object.assign(new Error("401"), { status: 401, refused: true });
+        return { token, client: "" };
+      });
+    }
+    return found;
   }
 
   #say(key, values = {}, aloud = true) {

@@ -7,9 +7,10 @@ const PATIENCE_MS = 1000; // shorter gaps are not worth a fright
 const MESSAGE_MS = 8000; // then one may record a message instead of waiting
 
 export class Overlay {
-  /** `retry()`, `message()`: what the buttons do; `changed(lost)` when it comes and goes. */
-  constructor(retry, message, changed) {
+  /** `retry()`, `message()`: what the buttons do; `changed(lost)` when it comes and goes; `takes()`: whether messages can be sent. */
+  constructor(retry, message, changed, takes) {
     this.changed = changed;
+    this.takes = takes;
     this.reason = "";
     $("overlay-now").onclick = retry;
     $("overlay-message").onclick = message;
@@ -35,7 +36,7 @@ export class Overlay {
     this.changed(true, false);
     this.#timers = [
       setTimeout(() => { $("overlay").hidden = false; this.#paint(); }, PATIENCE_MS),
-      setTimeout(() => { $("overlay-message").hidden = !window.MediaRecorder; }, MESSAGE_MS),
+      setTimeout(() => { $("overlay-message").hidden = !window.MediaRecorder || !this.takes(); }, MESSAGE_MS),
     ];
   }
 

@@ -16,7 +16,7 @@ export class Recording {
   }
 
   get on() { return this.now.state !== "off"; }
-  get #may() { return this.room.me?.rights.includes("record") ?? false; }
+  get #may() { return (this.room.me?.rights.includes("record") && (this.on || this.room.limits.record !== false)) ?? false; }
   get #given() { return this.now.consented.includes(this.room.me?.id); }
 
   take(recording, reason) {
@@ -26,7 +26,7 @@ export class Recording {
     if (reason === "refused" && this.#may) {
       const names = recording.refused.map((id) => this.room.name(id)).join(", ") || t("record.someone");
       this.room.note(t("record.refused", { names }));
-    } else if (["failed", "timeout", "stopped"].includes(reason)) this.room.note(t(`record.${reason}`));
+    } else if (["failed", "disk-full", "limit", "timeout", "stopped"].includes(reason)) this.room.note(t(`record.${reason}`));
   }
 
   #press() {

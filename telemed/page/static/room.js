@@ -1,10 +1,11 @@
 // The room as this client has it: takes what signalling says, keeps people, tracks and peer in step, and shows the right screen.
 
 import { $, say, show, shown } from "./dom.js";
-import { back, prefix } from "./entry.js";
+import { back, prefix, roomOf } from "./entry.js";
 import { Channels } from "./channels.js";
 import { Chat } from "./chat.js";
 import { Check } from "./check.js";
+import { Letters } from "./letters.js";
 import { Media, phone } from "./media.js";
 import { Message } from "./message.js";
 import { Overlay } from "./overlay.js";
@@ -26,6 +27,7 @@ export class Room {
     this.entry = entry;
     this.me = null;
     this.info = null; // room record
+    this.limits = {};
     this.people = new Map();
     this.peer = null;
     this.ice = [];
@@ -46,11 +48,12 @@ export class Room {
     this.overlay = new Overlay(() => this.signalling.hurry(), () => this.message.open(), (lost, seen) => {
       this.tiles.hold(lost);
       if (!lost && seen) this.note(t("lost.back"));
-    });
+    }, () => this.limits.messages !== false);
     this.message = new Message({
-      url: `${prefix}/messages`, entry, media: this.media, room: () => this.info?.id ?? roomOf(entry.bearer()) ?? entry.open.room ?? "",
+      url: `${prefix}/messages`, entry, media: this.media, room: () => this.info?.id ?? roomOf(entry.bearer().token) ?? entry.open.room ?? "",
       wantsVideo: () => this.mode !== "audio",
     });
+    this.letters = new Letters({ url: `${prefix}/messages`, entry, note: (text) => this.note(text) });
     this.#hear();
     this.#buttons();
     onLanguage(() => this.paint());
@@ -144,7 +147,7 @@ export class Room {
     const s = this.signalling;
     s.on("state", () => this.#link());
     s.on("over", (reason, text) => this.#end(reason, text));
-    s.on("welcome", (message) => this.#view(message));
+    s.on("welcome", (message) => { this.limits = message.limits ?? {}; this.#view(message); });
     s.on("admitted", (message) => this.#view(message));
     s.on("resumed", (message) => this.#resumed(message));
     s.on("room", ({ room }) => { this.info = room; this.recording.take(room.recording ?? this.recording.now); this.paint(); });
@@ -184,6 +187,7 @@ export class Room {
     s.on("layer", (choice) => this.tiles.layer(choice));
     s.on("speakers", ({ levels }) => this.tiles.speakers(levels));
     s.on("quality", (message) => this.#quality(message));
+    s.on("message", ({ message }) => this.letters.came(message));
     s.on("recording", ({ recording, reason }) => this.recording.take(recording, reason));
     s.on("restarting", () => say(t("lost.text")));
   }
@@ -212,6 +216,7 @@ export class Room {
     for (const person of view.waiting ?? []) this.list.waits(person, false);
     this.list.watchers = view.room.watchers ?? 0;
     this.chat.history(view.chat ?? []);
+    if (this.limits.messages && this.me.rights.includes("admit")) this.letters.load();
     show("call");
     this.#fresh(view.tracks ?? []);
     this.recording.take(view.room.recording ?? this.recording.now);
@@ -325,6 +330,7 @@ export class Room {
     this.people.clear();
     this.list.clear();
     this.vitals.clear();
+    this.letters.clear();
     this.recording.take({ state: "off", by: null, asked: [], consented: [], refused: [] });
     this.me = null;
     this.#wake?.release().catch(() => {});
@@ -358,6 +364,7 @@ export class Room {
     $("room-state").textContent = info && inside ? t(`state.${info.state}`) : "";
     $("meter").hidden = !inside;
     $("waiting-text").textContent = t(this.signalling.state === "up" ? "waiting.text" : "waiting.lost");
+    $("message").hidden = this.limits.messages === false;
     $("end").hidden = !me?.rights.includes("end");
     $("hand").setAttribute("aria-pressed", Boolean(me?.hand));
     $("hand").lastElementChild.textContent = t(me?.hand ? "hand.down" : "hand.up");
@@ -381,7 +388,7 @@ export class Room {
       screen: shown(), signalling: this.signalling.state, why: this.signalling.why, seq: this.signalling.seq, me: this.me, room: this.info, over: this.over?.reason ?? null,
       ice: this.peer?.state ?? null, restarts: this.peer?.restarts ?? 0, mode: this.mode, level: this.quality.level, figures: this.quality.figures, weak: this.quality.weak,
       overlay: this.overlay.reason, participants: [...this.people.values()], waiting: [...this.list.waiting.values()], tracks: [...this.tracks()], tiles: this.tiles.state(),
-      layers: [...this.tiles.choices.values()], own: [...this.publishing.mine.values()], recording: this.recording.now, vitals: this.vitals.values,
+      letters: this.letters.list, layers: [...this.tiles.choices.values()], own: [...this.publishing.mine.values()], recording: this.recording.now, vitals: this.vitals.values,
       channels: [...this.channels.open.values()].map((c) => ({ label: c.label, state: c.readyState })), devices: { microphone: Boolean(this.media.microphone), camera: Boolean(this.media.camera), problem: this.media.problem },
     };
   }
@@ -396,9 +403,4 @@ export class Room {
     }
     return found;
   }
-}
-
-/** The room that a token names, without believing it: only to label a message. */
-function roomOf(token) {
-  try { return JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))).room ?? null; } catch { return null; }
 }

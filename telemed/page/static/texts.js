@@ -186,6 +186,8 @@ const TEXTS = {
   "record.refused": ["Không ghi: {names} không đồng ý.", "Not recording: {names} did not agree."],
   "record.stopped": ["Đã dừng ghi.", "Recording stopped."],
   "record.failed": ["Ghi bị lỗi và đã dừng.", "Recording failed and has stopped."],
+  "record.disk-full": ["Đã dừng ghi: máy chủ hết chỗ lưu.", "Recording stopped: the server has no room left."],
+  "record.limit": ["Đã dừng ghi: bản ghi đã đến giới hạn.", "Recording stopped: it is as long or as large as one may be."],
   "record.timeout": ["Không ghi: chưa đủ người trả lời.", "Not recording: not everyone answered."],
   "record.someone": ["một người", "someone"],
   "consent.title": ["Đồng ý ghi hình?", "Agree to recording?"],
@@ -233,6 +235,12 @@ const TEXTS = {
   "message.sending": ["Đang gửi lời nhắn: {percent}%", "Sending the message: {percent}%"],
   "message.sent": ["Đã gửi lời nhắn.", "The message has been sent."],
   "message.refused": ["Máy chủ chưa nhận lời nhắn. Lời nhắn vẫn được giữ trên máy này.", "The server did not take the message. It is still kept on this device."],
+  "letters.title": ["Lời nhắn đã nhận", "Messages received"],
+  "letters.new": ["Có lời nhắn mới của {name}.", "A new message from {name}."],
+  "letters.open": ["Mở lời nhắn", "Open"],
+  "letters.opening": ["Đang mở…", "Opening…"],
+  "letters.failed": ["Chưa mở được lời nhắn, hãy thử lại.", "The message could not be opened; try again."],
+  "letters.from": ["Lời nhắn của {name}", "Message from {name}"],
   "message.cannot": ["Máy này không ghi được lời nhắn.", "This device cannot record a message."],
 };
 

@@ -1,5 +1,7 @@
 // Sends a recorded message in resumable pieces (tus 1.0): POST makes it, HEAD says how much has come, PATCH brings the next piece.
 
+import { authorization as bearing } from "./entry.js";
+
 const SMALLEST = 16 * 1024;
 const LARGEST = 1024 * 1024;
 const FAST_MS = 1500;
@@ -9,7 +11,7 @@ class Refused extends Error {}
 
 /** One attempt to bring a message over. `save(change)` keeps what must survive a closed page; rejects when the link or the server fails (`refused: true`: for good). */
 export async function upload(message, blob, { url, bearer, save, progress }) {
-  const authorization = { Authorization: `Bearer ${bearer}`, "Tus-Resumable": "1.0.0" };
+  const authorization = { ...bearing(bearer), "Tus-Resumable": "1.0.0" };
   let { location: address } = message, offset = null;
   const arrived = async () => {
     const answer = await ask(address, { method: "HEAD", headers: authorization });

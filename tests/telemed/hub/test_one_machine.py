@@ -113,6 +113,9 @@ def test_serve_has_a_relay_beside_it_that_comes_back_and_ends_with_it(tmp_path: 
         until(lambda: children() and children() != {relay}, 40)
         until(healthy, 40)
         assert httpx.get(f"http://127.0.0.1:{port}/telemed/room").status_code == 200
+        # Messages for later are taken without any setting, beside the database; who has no token is refused.
+        assert httpx.get(f"http://127.0.0.1:{port}/telemed/messages").json()["code"] == "token"
+        assert list(tmp_path.glob("hub.messages-*/lock"))
         relay = next(iter(children()))
     finally:
         process.kill()

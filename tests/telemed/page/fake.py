@@ -206,7 +206,8 @@ class Relay:
     # ---- messages for later ----
 
     async def _create(self, request: Request) -> Response:
-        self.created = {k: request.headers[k] for k in ("authorization", "tus-resumable", "upload-length", "upload-metadata")}
+        names = ("authorization", "tus-resumable", "upload-length", "upload-metadata", "telemed-client")
+        self.created = {k: request.headers[k] for k in names}
         return Response(status_code=201, headers={"Location": "/telemed/messages/1", "Tus-Resumable": "1.0.0"})
 
     async def _message(self, request: Request) -> Response:

@@ -34,7 +34,8 @@ async def lifespan(app):
     await store.open()
     yield
     await store.close()
-uvicorn.run(Starlette(routes=routes(store, PEOPLE.get), lifespan=lifespan), fd=int(sys.argv[2]), log_level="error")
+app = Starlette(routes=routes(store, lambda token, client, sending: PEOPLE.get(token)), lifespan=lifespan)
+uvicorn.run(app, fd=int(sys.argv[2]), log_level="error")
 """
 
 TOKEN = {"Authorization": "Bearer an", "Tus-Resumable": "1.0.0"}

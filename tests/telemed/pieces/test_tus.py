@@ -71,7 +71,7 @@ async def world(folder: Path, limits: Limits | None = None, **options: Any) -> A
         limits or Limits(free=0),
         clock=lambda: w.now,
     )
-    app = Starlette(routes=routes(store, PEOPLE.get))
+    app = Starlette(routes=routes(store, lambda token, client, sending: PEOPLE.get(token)))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://hub") as client:
         w = World(store, client)
         await store.open()

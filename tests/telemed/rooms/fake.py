@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from telemed.ports import Listener, MediaError, PeerState, Published, RoomListener, TrackInfo
+from telemed.ports import Listener, MediaError, PeerState, Published, RoomListener, Tap, TrackInfo
 from telemed.rooms.mlines import mlines
 
 
@@ -83,6 +83,8 @@ class FakeRelay:
         self.numbers = itertools.count(1)
         self.peers: list[FakePeer] = []
         self.listeners: dict[str, RoomListener] = {}
+        self.taps: dict[str, Tap] = {}
+        self.keyframes: list[tuple[str, str]] = []
 
     def join(self, room: str, participant: str, listener: Listener) -> FakePeer:
         peer = FakePeer(self, room, participant, listener)
@@ -101,6 +103,15 @@ class FakeRelay:
 
     def tracks(self, room: str) -> list[TrackInfo]:
         return [track for peer in self.peers if peer.room == room and not peer.closed for track in peer.published.values()]
+
+    def tap(self, room: str, tap: Tap | None) -> None:
+        if tap is None:
+            self.taps.pop(room, None)
+        else:
+            self.taps[room] = tap
+
+    def keyframe(self, room: str, track_id: str) -> None:
+        self.keyframes.append((room, track_id))
 
     def load(self) -> dict[str, float]:
         return {"peers": float(sum(not peer.closed for peer in self.peers))}
