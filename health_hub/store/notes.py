@@ -11,7 +11,7 @@ from typing import Any
 from health_hub.fhir.outcome import FhirError
 from health_hub.store.trail import Trail, new_chain
 
-PATIENCE = 0.001  # seconds
+PATIENCE = 0.002  # seconds
 Note = tuple[bytes, "asyncio.Future[None]"]
 
 
