@@ -291,7 +291,7 @@ class Committer:
         out: list[Any] = [None] * len(expects)
         by_filter: dict[Filter, list[int]] = {}
         for n, expect in enumerate(expects):
-            by_filter.setdefault(expect.filter or Filter.everything(), []).append(n)
+            by_filter.setdefault((expect.filter or Filter.everything()).asked(expect.query), []).append(n)
         for filter, places in by_filter.items():
             try:
                 for n, ids in zip(places, await self._find(t, [expects[n].query for n in places], filter), strict=True):

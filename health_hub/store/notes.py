@@ -5,10 +5,12 @@ or a moment; the other half is read while it is being flushed.
 """
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from health_hub.fhir.outcome import FhirError
+from health_hub.store.postgresql import unavailable
 from health_hub.store.trail import Trail, new_chain
 
 PATIENCE = 0.002  # seconds
@@ -97,9 +99,14 @@ class Notes:
     async def _write(self, notes: list[Note]) -> None:
         try:
             await self._append([record for record, _ in notes])
-        except Exception as e:
+        except BaseException as e:
             # Whether it was committed cannot be known: another chain begins.
             self._chain = new_chain()
+            if not isinstance(e, Exception):
+                self.settle(notes, unavailable(e))  # nobody is to wait for a task that is over
+                raise
+            if isinstance(e, sqlite3.OperationalError):
+                e = unavailable(e)  # locked, or no room: so it is for the others
             if isinstance(e, FhirError) or len(notes) == 1:
                 self.settle(notes, e)
                 return
