@@ -1,13 +1,16 @@
 """Records of the trail that go with no change: durable before whoever left them goes on, together, each whatever becomes of others."""
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 from typing import Any
 
 import pytest
 
 from health_hub.fhir.outcome import FhirError, Issue
 from health_hub.store.model import Change
+from health_hub.store.postgresql import WRITERS
 from health_hub.store.store import Store
 from tests.store.test_access import writer
 
@@ -106,6 +109,59 @@ async def test_what_was_left_is_written_before_the_store_closes(store: Store) ->
     left = [store.notes.add(b'{"n":%d}' % n) for n in range(3)]
     await store.notes.close()
     assert all(one.done() and one.exception() is None for one in left)
+
+
+async def test_a_database_that_is_locked_is_told_to_all_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not to one after the other, each after the time that a lock is waited for; nor with an error nobody understands."""
+    store.notes.under_way = lambda: 8
+    await store.notes.add(b'{"n":0}')
+    tried = 0
+
+    async def locked(*_: Any) -> None:
+        nonlocal tried
+        tried += 1
+        raise sqlite3.OperationalError("database is locked")
+
+    with monkeypatch.context() as m:
+        m.setattr(store.database, "at_once", locked)
+        answers = await asyncio.gather(*[store.notes.add(b'{"n":%d}' % n) for n in range(1, 5)], return_exceptions=True)
+    assert tried == 1
+    assert [a.status for a in answers if isinstance(a, FhirError)] == [503] * 4
+    await store.notes.add(b'{"n":5}')
+    assert sorted(r["n"] for row in await rows(store) for r in row) == [0, 5]
+    assert [problem async for problem in store.trail.check()] == []
+
+
+async def test_nobody_waits_for_a_writer_that_was_stopped(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    await store.notes.add(b'{"n":0}')
+    begun = asyncio.Event()
+
+    async def hangs(*_: Any) -> None:
+        begun.set()
+        await asyncio.sleep(3600)
+
+    with monkeypatch.context() as m:
+        m.setattr(store.database, "at_once", hangs)
+        waiting = asyncio.create_task(_leave(store, b'{"n":1}'))
+        await begun.wait()
+        writer = store.notes._task
+        assert writer is not None
+        writer.cancel()
+        with pytest.raises(FhirError):
+            async with asyncio.timeout(5):
+                await waiting
+    await store.notes.add(b'{"n":2}')
+    assert [problem async for problem in store.trail.check()] == []
+
+
+async def test_on_postgresql_reads_wait_for_no_transaction(store: Store) -> None:
+    if store.database.dialect == "sqlite":
+        return  # one writes at a time there
+    await store.notes.add(b'{"n":0}')
+    async with contextlib.AsyncExitStack() as stack, asyncio.timeout(10):
+        for _ in range(WRITERS):
+            await stack.enter_async_context(store.database.transaction())
+        await store.notes.add(b'{"n":1}')
 
 
 async def _leave(store: Store, record: bytes) -> None:
