@@ -34,7 +34,7 @@ class Notes:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         self._waiting.append((record, done))
-        if self._task is None:
+        if self._task is None or self._task.done():
             self._task = loop.create_task(self._drain())
         elif self._gathered is not None and len(self._waiting) >= self._enough:
             self._wake()
@@ -42,7 +42,7 @@ class Notes:
 
     async def close(self) -> None:
         """Everything added is written first."""
-        while self._task is not None:
+        while self._task is not None and not self._task.done():
             self._wake()
             await asyncio.gather(self._task, return_exceptions=True)
 
@@ -56,7 +56,7 @@ class Notes:
     def back(self, notes: Sequence[Note]) -> None:
         if notes:
             self._waiting[:0] = notes
-            if self._task is None:
+            if self._task is None or self._task.done():
                 self._task = asyncio.create_task(self._drain())
 
     @staticmethod
