@@ -24,6 +24,7 @@ from health_hub.store.view import View
 RIGHTS = 2000  # of tokens that one process keeps ready
 FRESH = 2.0  # seconds: what a token may do follows changes of roles and facilities within these
 FLUSH = 60.0  # seconds of anonymous refusals that are told together
+SENDERS = 100  # addresses that one token is kept ready for
 ADDRESSES = 1000  # of them; the rest is told as one
 EMERGENCY = {"ETREAT", "BTG"}
 _OWN_PAGES = scopes.parse("user/*.cruds")
@@ -42,6 +43,7 @@ class Access:
     told: bool = False  # a commit has left an entry
     shown: list[Stored] = field(default_factory=list)
     refused: int = 0  # entries of a batch since the last entry
+    same: dict[str, bytes] = field(default_factory=dict)  # by address: what the journal's entries of this token begin with
 
     def view(self, store: Store, right: str) -> View:
         """What they see; all of it is noted. right: `r` or `s`."""
@@ -59,35 +61,42 @@ class Access:
 
     def entry(self, interaction: str, action: str, status: int, target: str, results: Sequence[Result] = ()) -> bytes:
         """The journal's entry of what was shown or written since the last one."""
-        who, claims = self.who, self.who.claims
         versions = entries.written(results) if results else self.shown
         patients = entries.patients_of(versions)
-        said = Entry(
-            t=time.time_ns() // 1_000_000,
-            interaction=interaction,
-            action=action,
-            status=status,
-            account=claims.subject,
-            name=claims.name,
-            role=who.role,
-            me=who.me or "",
-            client=claims.client,
-            facility=who.facility or "",
-            address=self.address,
-            target=target[:2000],
-            resources=[f"{v.reference}/_history/{v.version}" for v in versions[:RESOURCES]],
-            patients=patients[:PATIENTS],
+        same = self.same.get(self.address)
+        if same is None:
+            if len(self.same) >= SENDERS:
+                self.same.clear()
+            same = self.same[self.address] = self._same()
+        said = entries.quick(
+            time.time_ns() // 1_000_000,
+            interaction,
+            action,
+            status,
+            same,
+            target[:2000],
+            [f"{v.type}/{v.id}/_history/{v.version}" for v in versions[:RESOURCES]],
+            patients[:PATIENTS],
             more=max(0, len(patients) - PATIENTS),
-            purpose="TREAT" if who.role in ("practitioner", "nurse", "system") else "PATRQT" if who.role in ("patient", "carer") else "",
             note=f"{self.refused} entries were refused" if self.refused and not results else "",
             first=any(r.first for r in results),
-            session=claims.session or "",
             request=self.request_id,
         )
         if not results:
             self.shown.clear()
             self.refused = 0
-        return entries.encode(said)
+        return said
+
+    def _same(self) -> bytes:
+        """What all entries of the token's holder from this address say."""
+        who, claims = self.who, self.who.claims
+        purpose = "TREAT" if who.role in ("practitioner", "nurse", "system") else "PATRQT" if who.role in ("patient", "carer") else ""
+        return entries.fixed(
+            Entry(
+                0, "", "", 0, account=claims.subject, name=claims.name, role=who.role, me=who.me or "", client=claims.client,
+                facility=who.facility or "", address=self.address, session=claims.session or "", purpose=purpose,
+            )
+        )  # fmt: skip
 
 
 class Gate:
@@ -100,7 +109,8 @@ class Gate:
         self.directory = Directory(self.store)
         self.policy = Policy(ZoneInfo(settings.zone), authority.audience)
         self.scribe = Scribe(self.store, settings.zone)
-        self._ready: OrderedDict[str, tuple[float, Principal, Rights]] = OrderedDict()
+        self.store.notes.under_way = lambda: self.scribe.busy
+        self._ready: OrderedDict[str, tuple[float, Principal, Rights, dict[str, bytes]]] = OrderedDict()
         self._refused: Counter[str] = Counter()
         self._task: asyncio.Task[None] | None = None
 
@@ -130,11 +140,11 @@ class Gate:
         if kept is None or kept[0] < now:
             who = await self.directory.principal(claims)
             rights = self.policy.rights(who, scopes.parse(claims.scope))
-            kept = self._ready[claims.id] = (now + FRESH, who, rights)
+            kept = self._ready[claims.id] = (now + FRESH, who, rights, {})
             self._ready.move_to_end(claims.id)
             while len(self._ready) > RIGHTS:
                 self._ready.popitem(last=False)
-        return Access(kept[1], kept[2], address or "")
+        return Access(kept[1], kept[2], address or "", same=kept[3])
 
     async def person(self, account: Account, organization: str | None, address: str) -> Access:
         """Of who is signed in on our own pages: all that their role sees and writes, with no application between."""

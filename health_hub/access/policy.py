@@ -70,6 +70,8 @@ def reads(who: Principal) -> dict[str, Condition]:
             put(types.DIRECTORY | types.DEFINITIONS, EVERYTHING)
             # What they wrote themselves too, as long as there is anybody whose record is theirs.
             put(types.CLINICAL, any_((_own(who), Written(who.me))) if who.me and who.persons else NOTHING)
+            for name in types.MESSAGES:
+                out[name] = any_((out[name], _addressed(who, name)))
             # Whom a carer is denied to see they do not follow through the visits that the trail tells of either.
             put(types.TRAIL, _own(who))
         case "practitioner" | "nurse":
@@ -102,6 +104,15 @@ def _own(who: Principal) -> Condition:
         return all_((persons, Unlabelled(OWN_HIDDEN & ~who.labels))) if who.persons else NOTHING
     allowed = (persons, Unlabelled(EVERY & ~who.labels), not_(Decided(_viewer(who), "deny")))
     return all_(allowed) if who.persons else NOTHING
+
+
+def _addressed(who: Principal, name: str) -> Condition:
+    """Messages to them, about whomever, as that person's Consents and labels allow."""
+    if not who.me or not who.persons:
+        return NOTHING
+    mine = dict.fromkeys((who.me, *(f"Patient/{p}" for p in who.persons)) if who.role == "patient" else (who.me,))
+    sent = Keys(tuple(keys.parameter(name, "recipient") ^ keys.reference(m) for m in mine))
+    return all_((sent, Unlabelled(EVERY & ~who.labels), not_(Decided(_viewer(who), "deny"))))
 
 
 def _written(who: Principal) -> tuple[Condition, ...]:
@@ -195,7 +206,7 @@ class Policy:
         may_update = self._filter(who, scopes, update, lambda s: s.u)
         may_delete = self._filter(who, scopes, delete, lambda s: s.d)
         # A writer needs no right to read: what stands under an id is judged by what their role sees of it.
-        whole = Filter(tuple(_grants({type_number(t): c for t, c in seen.items()})), read.labels)
+        whole = Filter(tuple(_grants({type_number(t): c for t, c in seen.items()})), read.labels, read.told)
         about = _may_write_about(who)
         if who.claims.patient is not None and all(s.context == "patient" for s in scopes):
             about = all_((about, Persons(person_keys((who.claims.patient,)))))

@@ -21,6 +21,9 @@ CLINICAL = (frozenset(compartment("Patient")) | _NAMED) - TRAIL - DIRECTORY - {"
 # Only who owns them sees them: they may hold anything.
 OTHER = frozenset(RESOURCE_TYPES) - DIRECTORY - DEFINITIONS - TRAIL - CLINICAL
 
+# What is sent to somebody, who may read it whomever it is about.
+MESSAGES = ("Communication", "CommunicationRequest")
+
 PATIENT_WRITES = frozenset(
     ("Appointment", "AppointmentResponse", "Communication", "Consent", "Observation", "QuestionnaireResponse", "Binary")
 )

@@ -19,8 +19,16 @@ _REDACTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValu
 def redacted(resource: dict[str, Any], allowed: int) -> dict[str, Any]:
     """A copy without elements whose label is not among `allowed` (bits of labels.BITS); the resource itself when there is none."""
     out, changed = _object(resource, allowed)
-    if not changed:
-        return resource
+    return marked(out) if changed else resource
+
+
+def absent() -> dict[str, Any]:
+    """What stands in the place of a masked element."""
+    return dict(_ABSENT)
+
+
+def marked(out: dict[str, Any]) -> dict[str, Any]:
+    """A resource with masked elements, as it is shown: it says so, and has no narrative, which may tell the same."""
     out.pop("text", None)
     meta = dict(out.get("meta") or {})
     meta["security"] = [*(meta.get("security") or ()), _REDACTED]

@@ -100,7 +100,7 @@ class Hub:
         if not response.written or response.status >= 400:
             action = action if response.status >= 400 else "R" if action in "CUD" else action
         entry = access.entry(interaction, action, response.status, trail.target(request))
-        await self.store.commit([], trail=[entry])
+        await self.store.notes.add(entry)
 
     def query(
         self,

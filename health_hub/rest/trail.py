@@ -10,6 +10,8 @@ def interaction(request: Request) -> tuple[str, str]:
     """(interaction, action), by method and path."""
     segments, method = request.segments, request.method
     n = len(segments)
+    if n == 2 and method == "GET" and segments[0][:1] not in "$_" and segments[1][:1] not in "$_":
+        return "read", "R"  # most of all
     if any(s[:1] == "$" for s in segments):
         return "operation", "E"
     if n == 0 and method == "POST":

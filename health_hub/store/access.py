@@ -18,6 +18,7 @@ from health_hub.store.condition import (
     EVERYTHING,
     NOTHING,
     All,
+    Among,
     Any_,
     Condition,
     Consented,
@@ -88,6 +89,8 @@ def sees(condition: Condition, facts: Facts, at: int) -> bool:
             return not sees(part, facts, at)
         case Persons(any=wanted):
             return not set(wanted).isdisjoint(facts.persons)
+        case Among(all=every):
+            return set(every).issuperset(facts.persons)
         case Owned(by=by):
             return facts.owner in by
         case Written(by=by):

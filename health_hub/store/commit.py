@@ -20,6 +20,7 @@ from health_hub.fhir.outcome import FhirError, Issue
 from health_hub.fhir.search.query import Query
 from health_hub.store.guard import Guard, grant
 from health_hub.store.model import AlreadyDone, Change, Expect, ExpectationChanged, Filter, Recorded, Relation, Result, Stored, Writer
+from health_hub.store.notes import Note, Notes
 from health_hub.store.postgresql import WRITERS, PostgresDatabase, unavailable
 from health_hub.store.prepare import METHOD_NAMES, METHODS, Clock, Prepared, prepare
 from health_hub.store.records import Conflict, Put, Take, apply
@@ -50,7 +51,6 @@ class Unit:
     relations: Sequence[Relation] = ()
     records: Sequence[Put | Take] = ()
     touches: set[tuple[int, str]] = field(default_factory=set)
-    quiet: bool = False  # leaves a record of the trail and changes nothing
     simple: bool = False  # only creates under ids of our own: nothing to look up, nothing to lock
 
 
@@ -73,7 +73,7 @@ class Committer:
     def __init__(self, database: SqliteDatabase | PostgresDatabase, clock: Clock, find: Find, trail: Callable[[], Trail]) -> None:
         self._db, self._clock, self._find, self._trail = database, clock, find, trail
         self._chains: list[Chain] = []
-        self._quiet = 0  # units in the queue that change nothing
+        self.notes = Notes(database, clock, trail)
         self._queue: deque[Unit] = deque()
         self._writing: set[tuple[int, str]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -95,6 +95,10 @@ class Committer:
         relations: Sequence[Relation] = (),
         records: Sequence[Put | Take] = (),
     ) -> list[Result]:
+        if not (changes or expects or mark or relations or records):
+            if said := _records(trail, []):
+                await self.notes.add(b",".join(said))
+            return []
         prepared = []
         for n, change in enumerate(changes):
             prepared.append(prepare(change))
@@ -104,21 +108,16 @@ class Committer:
         unit.simple = not (expects or mark is not None or by or trail or relations or records) and all(
             c.action == "create" and c.id is None for c in changes
         )
-        unit.quiet = not (changes or expects or mark or relations or records)
         if not unit.simple and (changes or expects or records):
             unit.touches = {(p.type, p.id) for p in prepared} | {(0, str(_lock(e))) for e in expects}
             unit.touches |= {(-1, f"{r.kind} {r.id}") for r in records}
         self._queue.append(unit)
-        if unit.quiet:
-            self._quiet += 1
         self._start()
         return await unit.done
 
     def _start(self) -> None:
         # Counted here and not by the set of tasks: a task leaves that a turn of the loop after its last look at the queue.
-        # What only leaves a record is gathered by one writer: two would each take half, and pay for a flush each.
-        quiet = self._quiet == len(self._queue)
-        if self._queue and self._running < (1 if quiet else self._limit):
+        if self._queue and self._running < self._limit:
             self._running += 1
             task = asyncio.create_task(self._drain())
             self._tasks.add(task)
@@ -129,6 +128,8 @@ class Committer:
         while self._tasks or self._queue:
             self._start()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.sleep(0)  # a task leaves the set in the turn after its end; to gather what has ended takes no turn (3.12)
+        await self.notes.close()
 
     def _take(self) -> list[Unit]:
         """The next group in order. A unit that touches what is being written waits, and so does all behind it that touches the same."""
@@ -145,7 +146,6 @@ class Committer:
                     break
                 continue
             group.append(unit)
-            self._quiet -= unit.quiet
             size += n
             blocked |= unit.touches
         later.extend(self._queue)
@@ -204,13 +204,12 @@ class Committer:
     async def _attempt(self, group: list[Unit], chain: Chain) -> Chain:
         """One database transaction for the group; units that fail their preconditions leave it before anything is written."""
         group = [u for u in group if not u.done.done()]
-        if all(u.quiet for u in group):
-            return await self._only_trail(group, chain)
         if all(u.simple for u in group) and isinstance(self._db, PostgresDatabase):
             scope: Any = self._db.autocommit()
         else:
             scope = self._db.transaction()
         finished: list[tuple[Unit, list[Result]]] = []
+        notes: list[Note] = []
         now = 0
         try:
             async with scope as t:
@@ -249,28 +248,19 @@ class Committer:
                     if unit.records:
                         await apply(t, unit.records)
                 if trail := [record for u, results in finished for record in _records(u.trail, results)]:
-                    chain = await self._trail().append(t, chain, trail, now)
+                    notes = self.notes.take()  # they have their flush for nothing
+                    chain = await self._trail().append(t, chain, [*trail, *(record for record, _ in notes)], now)
+        except BaseException:
+            self.notes.back(notes)
+            raise
         finally:
             self.settled.end(now)
+        self.notes.settle(notes)
         for unit, results in finished:
             if not unit.done.done():
                 unit.done.set_result(results)
             for listener in self.listeners:
                 listener(results)
-        return chain
-
-    async def _only_trail(self, group: list[Unit], chain: Chain) -> Chain:
-        """What was read leaves a record, and nothing else."""
-        trail = [record for u in group for record in _records(u.trail, [])]
-        if trail and chain.n:
-            statement, chain = self._trail().next(chain, trail, self._clock.now())
-            await self._db.at_once([statement])
-        elif trail:
-            async with self._db.transaction() as t:
-                chain = await self._trail().append(t, chain, trail, self._clock.now())
-        for unit in group:
-            if not unit.done.done():
-                unit.done.set_result([])
         return chain
 
     async def _expectations(self, t: Transaction, group: list[Unit]) -> list[Unit]:
@@ -302,7 +292,7 @@ class Committer:
         out: list[Any] = [None] * len(expects)
         by_filter: dict[Filter, list[int]] = {}
         for n, expect in enumerate(expects):
-            by_filter.setdefault(expect.filter or Filter.everything(), []).append(n)
+            by_filter.setdefault((expect.filter or Filter.everything()).asked(expect.query), []).append(n)
         for filter, places in by_filter.items():
             try:
                 for n, ids in zip(places, await self._find(t, [expects[n].query for n in places], filter), strict=True):

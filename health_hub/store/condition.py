@@ -98,6 +98,13 @@ class Persons:
 
 
 @dataclass(frozen=True, slots=True)
+class Among:
+    """Is about no Patients but these."""
+
+    all: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Unlabelled:
     """Has none of these sensitive labels (bits of labels.BITS)."""
 
@@ -166,7 +173,7 @@ class Not_:
 
 Condition = (
     Keys | Ordered | Element | Near | Ids | Updated | Selves | OfType | RefersTo | ReferredBy | All | Any_ | Not_
-    | Owned | Written | Persons | Unlabelled | Related | Decided | Consented
+    | Owned | Written | Persons | Among | Unlabelled | Related | Decided | Consented
 )  # fmt: skip
 EVERYTHING = All(())
 NOTHING = Any_(())

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from health_hub.fhir import consent, index, keys, relations
+from health_hub.fhir import consent, index, keys, relations, shared
 from health_hub.fhir.index.settings import local
 from health_hub.fhir.masking import PLACEHOLDER, masks
 from health_hub.fhir.outcome import FhirError, Issue
@@ -76,7 +76,8 @@ class Guard:
             # By the elements that say so: the label alone could be taken off.
             back = b'"REDACTED"' in p.meta or PLACEHOLDER in p.tail
             again = change.action == "update" and (change.method == "PATCH" or back)
-            if again and masks(self.docs[p.type, p.id], by.filter.labels):
+            doc, told = self.docs[p.type, p.id], by.filter.told
+            if again and (masks(doc, by.filter.labels) or (told is not None and shared.alone(doc, told) is not None)):
                 # What they were shown would be written back, and what was masked would be gone.
                 why = f"{change.type}/{p.id}: it holds elements that are masked for you, who sees them may change it"
                 raise FhirError(403, Issue("forbidden", why))

@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from health_hub.fhir import shared
 from health_hub.fhir.labels import EVERY
 from health_hub.fhir.outcome import Issue
 from health_hub.fhir.search.query import Query
-from health_hub.store.condition import EVERYTHING, All, Any_, Condition, Decided, Not_, Related, any_
+from health_hub.store.condition import EVERYTHING, All, Among, Any_, Condition, Decided, Not_, Persons, Related, all_, any_, not_
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +93,16 @@ class Grant:
 class Filter:
     """What a View shows. `grants`: None shows all, else what any of them is for.
 
-    labels: bits of the sensitive labels whose elements are shown; others are masked (fhir/masking.py). Compared by identity: who
-    makes one keeps it.
+    labels: bits of the sensitive labels whose elements are shown; others are masked (fhir/masking.py). told: the only Patients that
+    AuditEvents (fhir/audit.py), and records of several (fhir/shared.py), name. Compared by identity: who makes one keeps it.
     """
 
     grants: tuple[Grant, ...] | None = None
     labels: int = EVERY
-    told: frozenset[int] | None = None  # the only Patients that AuditEvents name (keys.reference; fhir/audit.py)
+    told: frozenset[int] | None = None  # keys.reference
     _known: dict[int, Condition] = field(default_factory=dict, repr=False)
     _needs: dict[int, bool] = field(default_factory=dict, repr=False)
+    _narrow: list["Filter"] = field(default_factory=list, repr=False)
 
     @staticmethod
     def everything() -> "Filter":
@@ -114,6 +116,16 @@ class Filter:
             self._known[type] = found
         return found
 
+    def asked(self, query: Query) -> "Filter":
+        """The filter that a search is made within: one that tries for others finds no records that are about them too."""
+        if self.told is None or self.grants is None or not shared.asks_of_others(query, self.told):
+            return self
+        if not self._narrow:
+            told = tuple(sorted(self.told))
+            safe = any_((Among(told), not_(Persons(told))))
+            grants = tuple(Grant(grant.types, all_((grant.where, safe))) for grant in self.grants)
+            self._narrow.append(Filter(grants, self.labels, self.told))
+        return self._narrow[0]
 
     def asks_elsewhere(self, type: int) -> bool:
         """Whether relationships or Consents decide on rows of a type."""

@@ -79,7 +79,7 @@ class PostgresDatabase:
 
     async def open(self) -> None:
         self._readers = Connections(self.url, READERS, SESSION)
-        self._writers = Connections(self.url, WRITERS, SESSION)
+        self._writers = Connections(self.url, WRITERS + 1, SESSION)  # one more: the trail of reads waits for no transaction
         self.reader = PostgresReader(self._readers)
 
     async def close(self) -> None:

@@ -41,6 +41,7 @@ class Store:
         self.reads = Reads(database, timeout)
         self._committer = Committer(database, self.clock, _find, lambda: self.trail)
         self.settled = self._committer.settled
+        self.notes = self._committer.notes
         self.jobs = Jobs(database)
         self.records = Records(database)
         self.parameters = Parameters(self)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from fhir_profiles.tables import type_number
-from health_hub.fhir import audit
+from health_hub.fhir import audit, shared
 from health_hub.fhir.consent import decode
 from health_hub.fhir.json import dumps, loads
 from health_hub.fhir.labels import EVERY
@@ -122,6 +122,8 @@ class View:
     def _masked(self, found: Stored) -> Stored:
         if self.filter.told is not None and found.type == audit.TYPE and found.doc is not None:
             return replace(found, doc=dumps(audit.only(loads(found.doc), self.filter.told)))
+        if self.filter.told is not None and (apart := shared.alone(found.doc, self.filter.told)) is not None:
+            return replace(found, doc=dumps(redacted(apart, self.filter.labels)))
         if found.doc is None or MARK not in found.doc:
             return found
         return replace(found, doc=dumps(redacted(loads(found.doc), self.filter.labels)))
@@ -267,7 +269,7 @@ class View:
 
         self._vet(query)
         query = await self._store.settled.narrowed(query)
-        page = await search.search(self._db.reader, query, self.filter, cursor, timeout=self._store.timeout)
+        page = await search.search(self._db.reader, query, self.filter.asked(query), cursor, timeout=self._store.timeout)
         if self._masking:
             page.hits = [replace(h, stored=self._masked(h.stored)) for h in page.hits]
         if self._observe is not None:
@@ -286,7 +288,7 @@ class View:
 
         self._vet(query)
 
-        return await search.count(self._db.reader, query, self.filter, timeout=self._store.timeout)
+        return await search.count(self._db.reader, query, self.filter.asked(query), timeout=self._store.timeout)
 
     async def find(self, queries: Sequence[Query], limit: int = 2) -> list[list[str]]:
         """Ids that match each query, at most `limit`: for conditional interactions and references."""
@@ -295,8 +297,12 @@ class View:
         for query in queries:
             self._vet(query)
         if len(queries) == 1 and self._db.dialect == "postgresql":
-            return [await self._store.reads.find(queries[0], self.filter, limit)]
-        return await search.find(self._db.reader, queries, self.filter, limit, timeout=self._store.timeout)
+            return [await self._store.reads.find(queries[0], self.filter.asked(queries[0]), limit)]
+        filters = [self.filter.asked(query) for query in queries]
+        if all(filter is self.filter for filter in filters):
+            return await search.find(self._db.reader, queries, self.filter, limit, timeout=self._store.timeout)
+        pairs = zip(queries, filters, strict=True)
+        return [(await search.find(self._db.reader, [q], f, limit, timeout=self._store.timeout))[0] for q, f in pairs]
 
     async def scan(self, types: Sequence[str] = (), since_ms: int | None = None, *, deleted: bool = False) -> AsyncIterator[Stored]:
         """Every current resource in row order; what is written meanwhile may or may not be seen."""

@@ -7,8 +7,10 @@ import time
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
+from health_hub.access import entry as entries
 from health_hub.access.connect import Connected
 from health_hub.access.entry import Entry
 from health_hub.access.gate import ADDRESSES
@@ -485,3 +487,20 @@ async def test_two_scribes_at_once_write_each_event_once(hub: Hub, database_url:
     versions = [s.version async for s in hub.store.view().scan(("AuditEvent",))]
     await other.close()
     assert versions == [1] * 40
+
+
+def test_an_entry_written_quickly_reads_as_one_that_was_made() -> None:
+    said = Entry(
+        7, "search-type", "E", 403, account="a\"b", name="Bà Hoà\n", role="nurse", me="Practitioner/x", client="c",
+        facility="Organization/a", address="::1", target='Patient?name="\\',
+        resources=["Patient/a/_history/1", "Observation/b/_history/22"], patients=["a", "b-1.c"],
+        more=3, purpose="TREAT", note="Ghi chú \"x\"", first=True, session="s", request="r",
+    )  # fmt: skip
+    bare = msgspec.structs.replace(said, target="", resources=[], patients=[], more=0, note="", first=False, request="")
+    same = entries.fixed(bare)
+    more = {"more": 3, "note": said.note, "first": True, "request": "r"}
+    quick = entries.quick(7, "search-type", "E", 403, same, said.target, said.resources, said.patients, **more)
+    assert entries.decode(quick) == said
+    assert entries.decode(entries.quick(7, "search-type", "E", 403, same, "", [], [], note="", first=False)) == bare
+    nobody = Entry(1, "read", "R", 200)
+    assert entries.decode(entries.quick(1, "read", "R", 200, entries.fixed(nobody), "", [], [])) == nobody

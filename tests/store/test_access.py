@@ -9,7 +9,7 @@ from fhir_profiles.tables import type_number
 from health_hub.fhir import keys, labels
 from health_hub.fhir.consent import Viewer
 from health_hub.store.access import EVERY
-from health_hub.store.condition import All, Any_, Condition, Decided, Not_, Owned, Persons, Related, Unlabelled, Written
+from health_hub.store.condition import All, Among, Any_, Condition, Decided, Not_, Owned, Persons, Related, Unlabelled, Written
 from health_hub.store.model import Change, Filter, Grant, Writer
 from health_hub.store.reindex import check, rebuild
 from health_hub.store.store import Store
@@ -70,6 +70,12 @@ def provision(rng: random.Random, depth: int) -> dict[str, Any]:
     return out
 
 
+def appointment(rng: random.Random, n: int) -> dict[str, Any]:
+    """About up to three."""
+    people = [{"actor": ref(f"Patient/{p}"), "status": "accepted"} for p in rng.sample(PEOPLE[:5], rng.choice((1, 2, 3)))]
+    return {"resourceType": "Appointment", "id": f"a{n}", "status": "proposed", "participant": people}
+
+
 def a_consent(rng: random.Random, n: int) -> dict[str, Any]:
     return {"resourceType": "Consent", "id": f"c{n}", "status": rng.choice(("active", "active", "active", "inactive")),
             "scope": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]},
@@ -85,20 +91,22 @@ def conditions() -> list[Condition]:
     own = Owned(("Organization/a",))
     denied = Decided(viewer, "deny", related.parties)
     everyone = Decided(viewer, "deny")
-    permitted = Decided(viewer, "permit")
+    permitted = Decided(viewer, "permit")  # of a part; a permission of everything is a relationship, so it is asked beside
     unlabelled = Unlabelled(HIV)
     people = Persons(tuple(keys.reference(f"Patient/{p}") for p in PEOPLE[:3]))
     return [
-        own, Owned((None, "Organization/b")), people, related, unlabelled, permitted, everyone, Written("Practitioner/x"),
+        own, Owned((None, "Organization/b")), people, related, unlabelled, everyone, Any_((related, permitted)), Written("Practitioner/x"),
         All((related, Not_(denied), unlabelled)), Any_((own, All((Any_((related, permitted)), Not_(everyone), unlabelled)))),
-        All((people, Not_(everyone))), Any_((Not_(related), permitted)),
+        All((people, Not_(everyone))), Any_((Not_(related), denied)),
+        Among(people.any), All((people, Among(people.any))), Any_((own, All((related, Any_((Among(people.any), Not_(people))))))),
     ]  # fmt: skip
 
 
 async def made_up(store: Store, seed: int) -> list[tuple[str, str]]:
     rng = random.Random(seed)
     resources: list[dict[str, Any]] = [{"resourceType": "Patient", "id": p} for p in PEOPLE]
-    resources += [encounter(rng, n) for n in range(15)] + [observation(rng, n) for n in range(40)] + [a_consent(rng, n) for n in range(10)]
+    resources += [encounter(rng, n) for n in range(15)] + [observation(rng, n) for n in range(40)]
+    resources += [appointment(rng, n) for n in range(10)] + [a_consent(rng, n) for n in range(10)]
     for r in resources:
         by = writer(rng.choice((*FACILITIES, None)), rng.choice((None, "Practitioner/x")))
         await store.commit([Change("update", r["resourceType"], r["id"], r)], by=by)
@@ -116,7 +124,7 @@ async def test_python_and_sql_decide_alike(store: Store, seed: int, monkeypatch:
             monkeypatch.setattr("health_hub.store.access.NEAR", near)
             whole = {(h.stored.type, h.stored.id) for h in (await view.search(query("?_count=200"))).hits}
             assert whole == read, condition
-            for kind in ("Patient", "Encounter", "Observation", "Consent"):
+            for kind in ("Patient", "Encounter", "Observation", "Appointment", "Consent"):
                 page = await view.search(query(f"{kind}?_count=200"))
                 assert {(h.stored.type, h.stored.id) for h in page.hits} == {n for n in read if n[0] == kind}, (kind, condition)
                 assert await view.count(query(kind)) == len(page.hits)

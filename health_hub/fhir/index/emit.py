@@ -28,6 +28,7 @@ class Sink:
     strings: set[tuple[int, str, int]] = field(default_factory=set)
     positions: list[PositionRow] = field(default_factory=list)
     persons: list[int] = field(default_factory=list)
+    named: list[int] = field(default_factory=list)  # Patients who made or got it: it is theirs where it is about nobody
     ordinal: int = 0
 
 
@@ -198,8 +199,8 @@ def _reference(target: Target, element_type: str) -> Emit | None:
     return None
 
 
-def compartments(places: tuple[tuple[str, int], ...]) -> Emit:
-    """The compartments that a reference puts its resource into, as (type of the compartment, p)."""
+def compartments(places: tuple[tuple[str, int], ...], subject: bool) -> Emit:
+    """The compartments that a reference puts its resource into, as (type of the compartment, p). subject: whom it is about."""
 
     def member(x: Any, sink: Sink) -> None:
         to = x.get("reference")
@@ -209,7 +210,7 @@ def compartments(places: tuple[tuple[str, int], ...]) -> Emit:
                 if name == of:
                     sink.keys.append(p ^ hashed)
                     if of == "Patient":
-                        sink.persons.append(hashed)
+                        (sink.persons if subject else sink.named).append(hashed)
 
     return member
 

@@ -42,7 +42,7 @@ def extract(resource: dict[str, Any]) -> Rows:
 
 
 def _persons(resource: dict[str, Any], name: str, sink: Sink) -> list[int]:
-    """The Patients it is about, for access. Membership in a Group tells of others and puts it into nobody's record."""
+    """The Patients it is about, for access; about none: who made or got it. A Group is in nobody's record: it tells of others."""
     if name == "Group":
         return []
     if name == "Patient":
@@ -54,7 +54,7 @@ def _persons(resource: dict[str, Any], name: str, sink: Sink) -> list[int]:
         to = context.get("reference") if isinstance(context, dict) else None
         hashed, kind = pointed(to) if isinstance(to, str) and to else (0, None)
         return [hashed] if kind == "Patient" else []
-    return sorted(set(sink.persons))
+    return sorted(set(sink.persons or sink.named))
 
 
 def _run(resource: dict[str, Any], name: str) -> Sink:

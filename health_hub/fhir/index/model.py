@@ -32,7 +32,8 @@ class Rows:
     keys: sorted and distinct, signed 64 bit. dates: (p, low, high, flags). numbers: (p, low, high, flags).
     quantities: (p, low, high, code, unit, canon, canonical low, canonical high, flags). strings: (p, folded text, flags).
     positions: (p, latitude, longitude).
-    persons: keys.reference of the Patients in whose compartments it is. sensitive: bits of labels.SENSITIVE.
+    persons: keys.reference of the Patients whose record it belongs to: whom it is about, else who had a part in it.
+    sensitive: bits of labels.SENSITIVE.
     relations, consents: what the store derives for access (fhir/relations.py, fhir/consent.py); extract() leaves them empty.
     """
 

@@ -13,6 +13,8 @@ from health_hub.fhir.index.emit import PRESENT, Emit, Sink
 from health_hub.fhir.index.path import Branch, Step, is_true
 from health_hub.fhir.index.plans import Plans, plans
 
+# Compartment parameters that say whom a resource is about; the others (performer, author, payor, recipient) say who had a part in it.
+SUBJECT = frozenset(("subject", "patient", "actor", "beneficiary", "individual", "member", "link"))
 # About a Patient though R4's CompartmentDefinition leaves them out; for access, not for compartment searches.
 BESIDE = {"Task": ("subject",), "Device": ("patient",), "Contract": ("subject",), "GuidanceResponse": ("patient",)}
 
@@ -60,7 +62,8 @@ def program(resource_type: str) -> Program:
             for branch in ways:
                 tree.at(branch.steps).emits.append(composite.emitter(plan, param, branch.type))
     for steps, places in _compartments(resource_type, stored).items():
-        tree.at(steps).emits.append(emit.compartments(tuple(places)))
+        subject = any(name == "Patient" and code in SUBJECT for code, name, _ in places)
+        tree.at(steps).emits.append(emit.compartments(tuple(dict.fromkeys((name, p) for _, name, p in places)), subject))
     for code in BESIDE.get(resource_type, ()):
         ways = registry.ways(registry.params(resource_type)[code], resource_type)
         assert isinstance(ways, tuple)
@@ -76,8 +79,9 @@ def _truth(branch: Branch, write: Emit) -> Emit:
     return lambda x, sink: write(is_true(x, branch.truth), sink)
 
 
-def _compartments(resource_type: str, stored: Plans) -> dict[tuple[Step, ...], list[tuple[str, int]]]:
-    found: dict[tuple[Step, ...], list[tuple[str, int]]] = {}
+def _compartments(resource_type: str, stored: Plans) -> dict[tuple[Step, ...], list[tuple[str, str, int]]]:
+    """(parameter, compartment, p) by where they are found."""
+    found: dict[tuple[Step, ...], list[tuple[str, str, int]]] = {}
     for name in tables.compartments():
         p = keys.parameter(resource_type, "_compartment")
         for code in tables.compartment(name).get(resource_type, ()):
@@ -85,9 +89,7 @@ def _compartments(resource_type: str, stored: Plans) -> dict[tuple[Step, ...], l
             ways = registry.ways(param, resource_type) if param and param.expression else ()
             for branch in ways if isinstance(ways, tuple) else ():
                 if branch.type == "Reference" and (not branch.only or name in branch.only):
-                    places = found.setdefault(branch.steps, [])
-                    if (name, p) not in places:
-                        places.append((name, p))
+                    found.setdefault(branch.steps, []).append((code, name, p))
     return found
 
 

@@ -13,7 +13,7 @@ from health_hub.fhir.index.path import Branch, NoElement, Unsupported, branches
 from health_hub.fhir.outcome import FhirError, Issue
 
 # Raise it when extraction gives other rows for the same definitions: databases then ask for a reindex.
-EXTRACTION = 2
+EXTRACTION = 3
 
 # Steps that the FHIRPath of an added parameter may take on one resource; R4's own take none.
 STEPS = 50_000

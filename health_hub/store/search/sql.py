@@ -12,6 +12,7 @@ from health_hub.store.access import Seen
 from health_hub.store.condition import (
     EVERYTHING,
     All,
+    Among,
     Any_,
     Atom,
     Condition,
@@ -196,6 +197,10 @@ class Sql:
                 if self.sqlite:
                     return f"EXISTS (SELECT 1 FROM json_each({alias}.persons) j WHERE {self.among('j.value', persons)})"
                 return f"({alias}.persons && {self.array(persons)})"
+            case Among(all=persons):
+                if self.sqlite:
+                    return f"NOT EXISTS (SELECT 1 FROM json_each({alias}.persons) j WHERE NOT ({self.among('j.value', persons)}))"
+                return f"({alias}.persons IS NULL OR {alias}.persons <@ {self.array(persons)})"
             case Owned(by=by):
                 named = [o for o in by if o is not None]
                 every = [f"{alias}.owner = {self.value(o)}" for o in named] + ([f"{alias}.owner IS NULL"] if None in by else [])

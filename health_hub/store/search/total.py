@@ -3,6 +3,7 @@
 from health_hub.store.condition import (
     NOTHING,
     All,
+    Among,
     Any_,
     Condition,
     Consented,
@@ -63,7 +64,7 @@ def _needs_row(condition: Condition) -> bool:
             return _needs_row(part)
         case Ids() | Updated() | Selves() | OfType() | RefersTo() | ReferredBy():
             return True
-        case Owned() | Written() | Persons() | Unlabelled() | Related() | Consented() | Decided():
+        case Owned() | Written() | Persons() | Among() | Unlabelled() | Related() | Consented() | Decided():
             return True
         case Element() | Near():
             return False
