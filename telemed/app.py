@@ -125,6 +125,7 @@ def create(
         gauges += [("telemed_participants", {"role": role, "via": via}, n) for (role, via), n in people.items()]
         gauges += [("telemed_connections", {"hello": "yes"}, ready), ("telemed_connections", {"hello": "no"}, pending)]
         gauges += [("telemed_relay", {"what": what}, value) for what, value in relay.load().items()]
+        gauges.append(("telemed_relay", {"what": "tasks"}, len(asyncio.all_tasks())))
         return PlainTextResponse(metrics.text(gauges), media_type="text/plain; version=0.0.4")
 
     routes: list[Any] = [

@@ -155,6 +155,8 @@ class Relay:
             "peers": len(self.peers), "rooms": len(self.rooms), "tracks": sum(len(r.tracks) for r in self.rooms.values()),
             "received": sum(p.endpoint.received_packets for p in self.peers), "sent": sum(p.endpoint.sent_packets for p in self.peers),
             "strangers": self.forwarding.strangers, "unsent": self.forwarding.not_sent(), "cpu": share, "late": self.late,
+            "handshakes": len(self.connecting), "addresses": len(self.forwarding.endpoints),
+            "tcp": len(self._tcp.connections) if self._tcp is not None else 0,
         }
 
     # For peers.
@@ -231,11 +233,13 @@ class Relay:
         endpoint.owner.on_dtls(data)
 
     def on_rtcp(self, endpoint: Endpoint, data: bytes, now: float) -> None:
-        endpoint.owner.reports.receive(data, now)
+        peer: Peer = endpoint.owner
+        if not peer.wears_out(int.from_bytes(data[4:8])):
+            peer.reports.receive(data, now)
 
     def on_unknown(self, endpoint: Endpoint, packet: bytes, now: float) -> Stream | None:
-        found: Stream | None = endpoint.owner.identify.find(packet)
-        return found
+        peer: Peer = endpoint.owner
+        return None if peer.wears_out(int.from_bytes(packet[8:12])) else peer.identify.find(packet)
 
     def on_gap(self, stream: Stream) -> None:
         self.gaps.add(stream)
