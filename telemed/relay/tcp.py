@@ -1,7 +1,7 @@
 """TCP candidates (RFC 6544), passive: datagrams framed by two bytes of length (RFC 4571) for networks that block UDP."""
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
     from telemed.relay.relay import Relay
@@ -22,8 +22,7 @@ class TcpConnection(asyncio.Protocol):
         self.remote: tuple[str, int] = ("0.0.0.0", 0)  # noqa: S104 - a value, nothing listens on it
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        transport = self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         name = transport.get_extra_info("peername")
         self.remote = (name[0], name[1]) if name else self.remote
         if not self._owner.room_for_one():
