@@ -27,6 +27,15 @@ BURST: Final = 150  # datagrams of a flood at once
 FAULTS: Final = (Refused, Ended, session.Refused, httpx.HTTPError, TimeoutError, ConnectionError, OSError, asyncio.CancelledError)
 
 
+async def until(condition: Callable[[], bool], seconds: float) -> None:
+    """Until it holds. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.05)
+
+
 class Field:
     """The relay under test as clients find it, and what was done to it. `seed` chooses everything but keys."""
 
@@ -86,8 +95,9 @@ class Guest:
         return end.transport
 
     def _heard(self, message: dict[str, Any]) -> None:
-        for track in message.get("tracks", [message["track"]] if isinstance(message.get("track"), dict) else []):
-            self.tracks[track["id"]] = track
+        kind = message["type"]
+        found = message["tracks"] if kind == "welcome" else [message["track"]] if kind in ("track-added", "track-changed") else []
+        self.tracks |= {track["id"]: track for track in found}
 
     async def publish(self) -> None:
         """Sound and a picture, until it leaves."""
@@ -98,9 +108,7 @@ class Guest:
 
     async def watch(self) -> None:
         """Whatever is published once it is."""
-        async with asyncio.timeout(10):
-            while len({t["kind"] for t in self.tracks.values()}) < 2:
-                await asyncio.sleep(0.05)
+        await until(lambda: len({t["kind"] for t in self.tracks.values()}) == 2, 10)
         wanted = {"0" if t["kind"] == "audio" else "1": id for id, t in self.tracks.items()}
         self.watcher = Watcher(self.field.certificate, set(), Window())
         await self._offer({}, wanted)
@@ -129,10 +137,8 @@ class Guest:
     async def resume(self) -> None:
         """Lose the WebSocket and come back."""
         await self.signal.lose()
-        async with asyncio.timeout(15):
-            await asyncio.sleep(0.1)
-            while not self.signal.up:
-                await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
+        await until(lambda: self.signal.up, 15)
 
     async def _speak(self, publisher: Publisher) -> None:
         loop, ticks = asyncio.get_running_loop(), 0
@@ -349,7 +355,6 @@ async def crowd(field: Field, until: float) -> None:
                 await way(field)
         except FAULTS as e:
             field.done[f"{way.__name__} failed: {type(e).__name__} {str(e)[:60]}".strip()] += 1
-            if __import__("os").environ.get("SOAKDBG"): __import__("traceback").print_exc()
             current = asyncio.current_task()
             if isinstance(e, asyncio.CancelledError) and current is not None and current.cancelling():
                 raise

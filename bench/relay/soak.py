@@ -18,7 +18,7 @@ import httpx
 from tqdm import tqdm
 
 from bench.processes import free_port, memory
-from bench.relay.abuse import Field, crowd
+from bench.relay.abuse import Field, crowd, until
 from bench.relay.relays import Process
 from bench.relay.session import Session, offer
 from bench.relay.sources import Publisher, Shape, Window
@@ -100,9 +100,7 @@ class Held:
         self._pacing = asyncio.create_task(self._pace())
         await asyncio.sleep(0.5)
         await self._sessions[1].begin(self.watcher.transport, offer(self.watcher.transport, ()))
-        async with asyncio.timeout(20):
-            while len(self.watcher.got) < 2 or not self.watcher.first_frame:
-                await asyncio.sleep(0.05)
+        await until(lambda: len(self.watcher.got) == 2 and bool(self.watcher.first_frame), 20)
         await asyncio.sleep(1)
         self._window.begin, self._window.end = time.monotonic_ns(), 1 << 63
 
@@ -169,10 +167,10 @@ async def run(step: str, minutes: float, people: int, seed: int) -> Course:
                     course.wrong.append(f"the crowd failed: {one!r}")
             await held.end(course)
             await world.http.aclose()
-            until = time.monotonic() + PATIENCE
+            last = time.monotonic() + PATIENCE
             while True:
                 course.after = await look(http, base, relay.pid)
-                if all(course.after.counts[n] <= course.before.counts[n] for n in RETURN) or time.monotonic() > until:
+                if all(course.after.counts[n] <= course.before.counts[n] for n in RETURN) or time.monotonic() > last:
                     break
                 await asyncio.sleep(1)
         course.wrong += world.wrong

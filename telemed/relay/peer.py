@@ -364,7 +364,7 @@ class Peer:
         wait = self.dtls.timeout()
         if wait is not None and wait <= 0:
             self._handshake(self.dtls.expired)
-        return self.state is not PeerState.CLOSED and self.dtls.timeout() is not None
+        return self.dtls.timeout() is not None
 
     def _set_state(self, state: PeerState) -> None:
         if state is not self.state:

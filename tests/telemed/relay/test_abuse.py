@@ -258,6 +258,26 @@ async def test_noise_from_strangers(form: Form) -> None:
         s.close()
 
 
+async def test_a_fault_of_ours_is_not_said_for_every_packet(form: Form, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with call(form) as honest:
+        relay, noisy = honest.relay, stranger()
+        whole = relay.on_stun
+
+        def fails(data: bytes, address: Any) -> None:
+            if address[1] == noisy.getsockname()[1]:
+                raise ZeroDivisionError
+            whole(data, address)
+
+        monkeypatch.setattr(relay, "on_stun", fails)
+        for n in range(1000):
+            noisy.sendto(bytes(20), relay.address)
+            if n % AT_ONCE == 0:
+                honest.speak()
+                await asyncio.sleep(0.001)
+        await until(lambda: relay.load()["faults"] > 500, honest.speak)
+        noisy.close()
+
+
 async def test_silent_tcp_makes_room_for_who_speaks(form: Form, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tcp, "MAX_CONNECTIONS", 50)
     async with call(form) as honest:
@@ -289,3 +309,25 @@ async def test_silent_tcp_makes_room_for_who_speaks(form: Form, monkeypatch: pyt
             end.close()
         await until(lambda: relay.load()["tcp"] == 0, honest.speak)
         transport.close()
+
+
+def test_tcp_candidates_on_the_loop_that_the_program_runs_on(form: Form) -> None:
+    """uvloop's transports are no subclass of asyncio's: a check of their type would end every connection."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def ask() -> None:
+        async with call(form) as honest:
+            _, remote = offered(honest.relay, "x", transport := silent())
+            reader, writer = await asyncio.open_connection(*honest.relay.address)
+            request = check(remote, (stun.USE_CANDIDATE, b""))
+            writer.write(len(request).to_bytes(2) + request)
+            async with asyncio.timeout(30):
+                answer = await reader.readexactly(int.from_bytes(await reader.readexactly(2)))
+            assert stun.parse(answer).kind == stun.SUCCESS
+            writer.close()
+            for _ in range(20):
+                honest.speak()
+            transport.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(ask())
