@@ -152,12 +152,11 @@ class Relay:
         before, self._cpu = self._cpu, (cpu, now)
         share = (cpu - before[0]) / (now - before[1]) if before[1] and now > before[1] else 0.0
         return {
+            "handshakes": len(self.connecting), "addresses": len(self.forwarding.endpoints), "faults": self.forwarding.faults,
+            "tcp": len(self._tcp.connections) if self._tcp is not None else 0,
             "peers": len(self.peers), "rooms": len(self.rooms), "tracks": sum(len(r.tracks) for r in self.rooms.values()),
             "received": sum(p.endpoint.received_packets for p in self.peers), "sent": sum(p.endpoint.sent_packets for p in self.peers),
             "strangers": self.forwarding.strangers, "unsent": self.forwarding.not_sent(), "cpu": share, "late": self.late,
-            "faults": self.forwarding.faults,
-            "handshakes": len(self.connecting), "addresses": len(self.forwarding.endpoints),
-            "tcp": len(self._tcp.connections) if self._tcp is not None else 0,
         }
 
     # For peers.
