@@ -18,7 +18,6 @@ from telemed.relay.build import Form, NotBuilt
 from telemed.relay.relay import Relay
 from telemed.settings import SettingError, Settings
 
-
 DESCRIPTORS = 65_536
 
 

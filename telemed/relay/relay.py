@@ -70,8 +70,8 @@ class Relay:
 
     # Its life.
 
-    async def start(self) -> None:
-        """Open the sockets. Raises OSError when the address is taken."""
+    async def start(self, attempts: int = 8) -> None:
+        """Open the sockets. `attempts`: how many ports are tried when any will do (0). Raises OSError when the address is taken."""
         self._loop = asyncio.get_running_loop()
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_DGRAM)
@@ -89,7 +89,15 @@ class Relay:
         self.forwarding = choose(self._step, sock, self)
         if self._want_tcp:
             self._tcp = TcpCandidates(self)
-            await self._tcp.start(self._host, port)
+            try:
+                await self._tcp.start(self._host, port)
+            except OSError:
+                sock.close()
+                self.forwarding.close()
+                if self._port or attempts <= 1:
+                    raise
+                await self.start(attempts - 1)  # port 0 is any port that is free for UDP; another program may have it for TCP
+                return
         self.candidates = tuple(self._candidate_lines(host, port))
         self._loop.add_reader(sock.fileno(), self.forwarding.pump)
         self._due = self._loop.time() + TICK
