@@ -38,7 +38,7 @@ lint: setup ## style and types
 bench: setup ## the speed table of docs/performance.md
 	@$(PY) -m bench $(ARGS)
 
-soak: setup ## long runs: crashes, many writers, memory
+soak: setup ## long runs: crashes, many writers, memory; ARGS=relay for the relay under abuse
 	@$(PY) -m bench.soak $(ARGS)
 
 docs: setup ## docs/cli.md from the program itself; every link in the documents is followed

@@ -1,6 +1,7 @@
 """`python -m bench.soak`: hours of mixed work, a kill -9 now and then; what was acknowledged must be there, memory must stay level.
 
 python -m bench.soak [--database postgresql|sqlite] [--seconds 3600] [--kill-every 120] [--workers 8]
+python -m bench.soak relay [--minutes 10] [--step python] [--step compiled]     the relay, see bench/relay/soak.py
 """
 
 import argparse
@@ -17,6 +18,7 @@ from typing import Any
 
 from bench.client import Client
 from bench.processes import Hub, Postgres, memory
+from bench.relay.soak import main as relay
 from health_hub.store import reindex
 from health_hub.store.store import Store
 
@@ -153,6 +155,8 @@ async def soak(args: argparse.Namespace) -> int:
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["relay"]:
+        return relay(sys.argv[2:])
     p = argparse.ArgumentParser(prog="bench.soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--database", choices=("postgresql", "sqlite"), default="postgresql")
     p.add_argument("--seconds", type=float, default=3600)

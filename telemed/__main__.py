@@ -2,8 +2,10 @@
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
+import resource
 import sys
 from collections.abc import Sequence
 from typing import cast
@@ -15,6 +17,8 @@ from telemed.directory.choose import agent as agent_of
 from telemed.relay.build import Form, NotBuilt
 from telemed.relay.relay import Relay
 from telemed.settings import SettingError, Settings
+
+DESCRIPTORS = 65_536
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (SettingError, ValueError) as e:
         print(f"telemed: {e}", file=sys.stderr)
         return 2
+    _descriptors()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
         # A relay is woken for each datagram; uvloop spends a third less on that. It does not exist for Windows.
@@ -49,6 +54,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 0
+
+
+def _descriptors() -> None:
+    """As many as this user may have: each WebSocket and TCP candidate is one, and the usual limit of 1,024 is for programs with few."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _loop() -> asyncio.AbstractEventLoop:

@@ -166,6 +166,7 @@ def create(
         if recorder is not None:
             gauges.append(("telemed_recordings", {}, recorder.running))
         gauges += [("telemed_relay", {"what": what}, value) for what, value in relay.load().items()]
+        gauges.append(("telemed_relay", {"what": "tasks"}, len(asyncio.all_tasks())))
         return PlainTextResponse(metrics.text(gauges), media_type="text/plain; version=0.0.4")
 
     routes: list[Any] = [

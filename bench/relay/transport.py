@@ -73,16 +73,24 @@ class Transport:
 
     def close(self) -> None:
         """Say goodbye and free the socket."""
+        if self._dtls is not None:
+            self._dtls.close()
+        self.vanish()
+
+    def vanish(self) -> None:
+        """Free the socket without a word."""
         for timer in (self._timer, self._retry):
             if timer is not None:
                 timer.cancel()
-        if self._dtls is not None:
-            self._dtls.close()
         self.loop.remove_reader(self.sock.fileno())
         self.sock.close()
         self._tx = None
         if not self.connected.done():
             self.connected.cancel()
+
+    def restart(self, remote: Remote) -> None:
+        """Go on with the names of an ICE restart (RFC 8445 9); ours were changed before the offer."""
+        self.remote = remote
 
     def send_rtp(self, size: int) -> None:
         """Encrypt and send the `size` bytes that stand in OUT."""

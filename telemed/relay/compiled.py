@@ -364,8 +364,7 @@ class Forwarding(forward.Forwarding):
             try:
                 self._take(what)
             except Exception:
-                # Datagrams that were taken together must not wait for the next one.
-                log.exception("a datagram could not be handled")
+                self.failed()  # datagrams that were taken together must not wait for the next one
             if self._step is None:
                 return
 

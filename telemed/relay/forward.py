@@ -5,6 +5,7 @@ a second buffer: no task, queue, callback or object for each of them. Everything
 for the first time) goes to the `Owner`, which works a few times a second.
 """
 
+import logging
 import socket
 import struct
 from collections import deque
@@ -16,6 +17,8 @@ from telemed.relay.estimator import Estimator
 from telemed.relay.srtp import Keys, ffi, lib
 from telemed.relay.twcc import SendHistory
 from telemed.wire import vp8
+
+log = logging.getLogger(__name__)
 
 Recorder = Callable[[bytes, float], None]  # of the packet as it is cached (audio level for SSRC), and its arrival
 Address = Any  # what recvfrom gives: (host, port) or (host, port, flow, scope); for TCP the connection itself
@@ -212,6 +215,8 @@ class Forwarding:
         self._length = ffi.new("int *")
         self.strangers = 0  # datagrams of addresses that no one has authenticated
         self.unsent = 0
+        self.faults = 0
+        self._fault_told = 0.0
 
     # Its parts.
 
@@ -261,13 +266,26 @@ class Forwarding:
                 return
             except OSError:
                 continue  # an ICMP error of some earlier send
-            media(size, address)
+            try:
+                media(size, address)
+            except Exception:
+                self.failed()
 
     def take(self, datagram: bytes, address: Address) -> None:
         """A datagram that came by TCP."""
         if len(datagram) <= DATAGRAM:
             self._in[: len(datagram)] = datagram
-            self._media(len(datagram), address)
+            try:
+                self._media(len(datagram), address)
+            except Exception:
+                self.failed()
+
+    def failed(self) -> None:
+        """A datagram could not be handled, which is a fault of ours: said once a second at most, for it may be sent again and again."""
+        self.faults += 1
+        if (now := monotonic()) - self._fault_told >= 1:
+            self._fault_told = now
+            log.exception("a datagram could not be handled; %d so far", self.faults)
 
     def _media(self, size: int, address: Address) -> None:
         data = self._in

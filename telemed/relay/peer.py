@@ -12,6 +12,7 @@ from telemed.relay.forward import Address, Stream
 from telemed.relay.identify import Identify
 from telemed.relay.negotiate import AUDIO_LEVEL, MID, REPAIRED_RID, RID, TRANSPORT_WIDE, Line, Local, Plan, Sending, answer, read
 from telemed.relay.reports import Reports
+from telemed.relay.tcp import TcpConnection
 from telemed.relay.track import Slot, Track
 from telemed.wire import rtcp, stun
 
@@ -22,9 +23,10 @@ log = logging.getLogger(__name__)
 
 INTERRUPTED_SECONDS: Final = 5.0  # without a packet; browsers ask for consent every 5 s at most (RFC 7675)
 CLOSED_SECONDS: Final = 45.0
-CONNECT_SECONDS: Final = 30.0  # from the answer until the handshake is done
+CONNECT_SECONDS: Final = 30.0  # from the first answer until the handshake is done, however many offers follow
 MAX_TRACKS: Final = 8
 MAX_ADDRESSES: Final = 16
+MAX_SSRCS: Final = 1024  # that one peer sends with, RTP and RTCP, from the handshake to the end
 
 
 class Peer:
@@ -47,7 +49,8 @@ class Peer:
         self.lines: list[Line] = []
         self.session, self.version = secrets.randbits(62), 0
         self.cname = secrets.token_hex(8)
-        self.created = self.answered = now
+        self.seen: set[int] = set()  # SSRCs that authentic packets came with
+        self.created = self.answered = self.began = now  # began: of what CONNECT_SECONDS is counted from
         self.identify = Identify(self)
         self.reports = Reports(self)
         self.data = Data(self)
@@ -83,7 +86,7 @@ class Peer:
         if self.dtls is None:
             self.fingerprints = plan.fingerprints
             self.dtls = Dtls(self.relay.certificate, plan.fingerprints, plan.server, self._send_dtls)
-            self.relay.connecting.add(self)
+            self.began = self.answered
             self._set_state(PeerState.CONNECTING)
         sending = {
             mid: Sending(
@@ -258,7 +261,11 @@ class Peer:
         self.relay.forwarding.know(address, self.endpoint)
         self.addresses.append(address)
         if len(self.addresses) > MAX_ADDRESSES:
-            self.lose(self.addresses[0])
+            used = self.endpoint.tcp or self.endpoint.address
+            oldest = next(a for a in self.addresses if a is not used and a != used)  # the one in use stays, however old
+            self.lose(oldest)
+            if isinstance(oldest, TcpConnection):
+                oldest.close()  # else it would be nobody's, and stay open
 
     def lose(self, address: Address) -> None:
         """The address is another's now, or its connection ended."""
@@ -301,6 +308,9 @@ class Peer:
         except DtlsError as e:
             log.info("room %s: a peer is cut off: %s", self.room, e)
             self.close()
+        else:
+            if self.dtls is not None and self.dtls.timeout() is not None:
+                self.relay.connecting.add(self)  # a flight waits for its answer; who has begun nothing costs no clock
 
     def _secured(self) -> None:
         assert self.dtls is not None
@@ -322,6 +332,16 @@ class Peer:
         track.add(rid, stream)
         self.relay.retap(track)
 
+    def wears_out(self, ssrc: int) -> bool:
+        """Whether this peer has used up its SSRCs and is cut off: libsrtp keeps state of each, for as long as the keys live."""
+        self.seen.add(ssrc)
+        if len(self.seen) <= MAX_SSRCS:
+            return False
+        if self.state is not PeerState.CLOSED:
+            log.info("room %s: a peer is cut off: more than %d SSRCs", self.room, MAX_SSRCS)
+            self.close()
+        return True
+
     def ask_keyframe(self, track: Track, stream: Stream) -> None:
         """PLI to the publisher, merged for all who need it (RFC 4585 6.3.1)."""
         rid = next((r for r, s in track.streams.items() if s is stream), None)
@@ -333,7 +353,7 @@ class Peer:
         """Ten times a second."""
         heard = max(self.endpoint.heard, self.answered)
         if self.endpoint.rx is None:
-            if self.dtls is not None and now - self.answered > CONNECT_SECONDS:
+            if now - self.began > CONNECT_SECONDS:
                 self.close()
             return
         if now - heard > CLOSED_SECONDS:
@@ -353,7 +373,7 @@ class Peer:
         wait = self.dtls.timeout()
         if wait is not None and wait <= 0:
             self._handshake(self.dtls.expired)
-        return not self.dtls.connected or wait is not None
+        return self.dtls.timeout() is not None
 
     def _set_state(self, state: PeerState) -> None:
         if state is not self.state:

@@ -74,8 +74,8 @@ class Relay:
 
     # Its life.
 
-    async def start(self) -> None:
-        """Open the sockets. Raises OSError when the address is taken."""
+    async def start(self, attempts: int = 8) -> None:
+        """Open the sockets. `attempts`: how many ports are tried when any will do (0). Raises OSError when the address is taken."""
         self._loop = asyncio.get_running_loop()
         sctp.prepare()  # before anyone is there who would hear how long it takes; not in a thread: its modules import each other
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
@@ -94,7 +94,15 @@ class Relay:
         self.forwarding = choose(self._step, sock, self)
         if self._want_tcp:
             self._tcp = TcpCandidates(self)
-            await self._tcp.start(self._host, port)
+            try:
+                await self._tcp.start(self._host, port)
+            except OSError:
+                sock.close()
+                self.forwarding.close()
+                if self._port or attempts <= 1:
+                    raise
+                await self.start(attempts - 1)  # port 0 is any port that is free for UDP; another program may have it for TCP
+                return
         self.candidates = tuple(self._candidate_lines(host, port))
         self._loop.add_reader(sock.fileno(), self.forwarding.pump)
         self._due = self._loop.time() + TICK
@@ -176,6 +184,8 @@ class Relay:
         before, self._cpu = self._cpu, (cpu, now)
         share = (cpu - before[0]) / (now - before[1]) if before[1] and now > before[1] else 0.0
         return {
+            "handshakes": len(self.connecting), "addresses": len(self.forwarding.endpoints), "faults": self.forwarding.faults,
+            "tcp": len(self._tcp.connections) if self._tcp is not None else 0,
             "peers": len(self.peers), "rooms": len(self.rooms), "tracks": sum(len(r.tracks) for r in self.rooms.values()),
             "received": sum(p.endpoint.received_packets for p in self.peers), "sent": sum(p.endpoint.sent_packets for p in self.peers),
             "strangers": self.forwarding.strangers, "unsent": self.forwarding.not_sent(),
@@ -267,11 +277,13 @@ class Relay:
         endpoint.owner.on_dtls(data)
 
     def on_rtcp(self, endpoint: Endpoint, data: bytes, now: float) -> None:
-        endpoint.owner.reports.receive(data, now)
+        peer: Peer = endpoint.owner
+        if not peer.wears_out(int.from_bytes(data[4:8])):
+            peer.reports.receive(data, now)
 
     def on_unknown(self, endpoint: Endpoint, packet: bytes, now: float) -> Stream | None:
-        found: Stream | None = endpoint.owner.identify.find(packet)
-        return found
+        peer: Peer = endpoint.owner
+        return None if peer.wears_out(int.from_bytes(packet[8:12])) else peer.identify.find(packet)
 
     def on_gap(self, stream: Stream) -> None:
         self.gaps.add(stream)

@@ -200,6 +200,10 @@ class Reports:
         """What came of each stream of this publisher since the last report (RFC 3550 6.4.2)."""
         now = self._peer.relay.now()
         blocks: list[rtcp.ReportBlock] = []
+        live = self._peer.endpoint.streams
+        if len(self._before) > len(live) or len(self._tries) > len(live):  # of streams that are gone nothing is kept
+            self._before = {ssrc: counts for ssrc, counts in self._before.items() if ssrc in live}
+            self._tries = {ssrc: tries for ssrc, tries in self._tries.items() if ssrc in live}
         for stream in self._peer.endpoint.streams.values():
             if stream.rtx_of is not None or not stream.packets or len(blocks) == 31:
                 continue

@@ -1,7 +1,7 @@
 """TCP candidates (RFC 6544), passive: datagrams framed by two bytes of length (RFC 4571) for networks that block UDP."""
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
     from telemed.relay.relay import Relay
@@ -22,14 +22,13 @@ class TcpConnection(asyncio.Protocol):
         self.remote: tuple[str, int] = ("0.0.0.0", 0)  # noqa: S104 - a value, nothing listens on it
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        transport = self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         name = transport.get_extra_info("peername")
         self.remote = (name[0], name[1]) if name else self.remote
-        if len(self._owner.connections) >= MAX_CONNECTIONS:
+        if not self._owner.room_for_one():
             transport.abort()
             return
-        self._owner.connections.add(self)
+        self._owner.connections[self] = None
         self._timer = asyncio.get_running_loop().call_later(STRANGER_SECONDS, self._expired)
 
     def _expired(self) -> None:
@@ -55,7 +54,7 @@ class TcpConnection(asyncio.Protocol):
             transport.write(len(datagram).to_bytes(2) + datagram)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._owner.connections.discard(self)
+        self._owner.connections.pop(self, None)
         if self._timer is not None:
             self._timer.cancel()
         endpoint = self._owner.relay.forwarding.endpoints.get(self)
@@ -67,18 +66,35 @@ class TcpConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
+    def abort(self) -> None:
+        """End it now, whatever the other end has not read."""
+        if self._transport is not None:
+            self._transport.abort()
+
 
 class TcpCandidates:
     """The listening side, on the port that UDP has too."""
 
     def __init__(self, relay: "Relay") -> None:
         self.relay = relay
-        self.connections: set[TcpConnection] = set()
+        self.connections: dict[TcpConnection, None] = {}  # in the order in which they came
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> None:
         """Listen. Raises OSError when the port is taken."""
         self._server = await asyncio.get_running_loop().create_server(lambda: TcpConnection(self), host, port, backlog=256)
+
+    def room_for_one(self) -> bool:
+        """Whether one more may come; the oldest that nobody has authenticated makes room, so that silent ones keep no one out."""
+        if len(self.connections) < MAX_CONNECTIONS:
+            return True
+        known = self.relay.forwarding.endpoints
+        oldest = next((c for c in self.connections if c not in known), None)
+        if oldest is None:
+            return False
+        del self.connections[oldest]
+        oldest.abort()
+        return True
 
     async def close(self) -> None:
         """Stop listening and end every connection."""

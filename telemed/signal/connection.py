@@ -35,7 +35,7 @@ class Connection:
     def __init__(
         self, socket: WebSocket, transport: Transport | None, limits: tuple[int, int], bucket: Bucket, ticks: Callable[[], float]
     ) -> None:
-        self.socket, self._transport, self.bucket, self._ticks = socket, transport, bucket, ticks
+        self.socket, self.transport, self.bucket, self._ticks = socket, transport, bucket, ticks
         self._max_bytes, self._max_messages = limits
         self.session: Session | None = None
         self.reader: asyncio.Task[None] | None = None
@@ -106,8 +106,8 @@ class Connection:
                         await asyncio.shield(writer)
                     await self.socket.close(self.code)
         except TimeoutError:
-            if self._transport is not None:
-                self._transport.abort()
+            if self.transport is not None:
+                self.transport.abort()
         except (WebSocketDisconnect, RuntimeError, OSError):
             pass
         finally:

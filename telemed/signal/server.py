@@ -21,7 +21,7 @@ from telemed.rooms.room import REPLACED_TEXT, encode
 from telemed.settings import Settings
 from telemed.signal import messages as m
 from telemed.signal.bucket import Bucket
-from telemed.signal.connection import Connection
+from telemed.signal.connection import CLOSE_SECONDS, Connection, Transport
 from telemed.signal.once import Once, digest
 from telemed.signal.session import Session
 from telemed.signal.texts import CLOSES, text
@@ -47,6 +47,7 @@ class Server:
         self._once = Once(now, JOIN_SECONDS + 2 * LEEWAY)
         self._pending: dict[Connection, None] = {}  # in the order in which they came
         self._connections: set[Connection] = set()
+        self._closing: dict[Transport, float] = {}  # closed by us and until when the client may answer that, oldest first
 
     @property
     def connections(self) -> tuple[int, int]:
@@ -83,7 +84,22 @@ class Server:
             if writer is not None:
                 await connection.end(writer)
             if connection.code is not None:
+                self._linger(connection.transport)
                 self._metrics.count("telemed_closes_total", code=str(connection.code))
+
+    def _linger(self, transport: Transport | None) -> None:
+        """Gives a client whom we closed time to answer, as RFC 6455 7.1.1 asks; never more of them than may be pending.
+
+        The server waits longer by itself, and for any number: a flood that never answers would take all descriptors.
+        """
+        if transport is not None:
+            self._closing[transport] = self._ticks() + CLOSE_SECONDS
+        while len(self._closing) > self._settings.pending:
+            self._cut(next(iter(self._closing)))
+
+    def _cut(self, transport: Transport) -> None:
+        del self._closing[transport]
+        transport.abort()  # nothing when it is closed already
 
     async def _read(self, connection: Connection) -> None:
         while connection.code is None:
@@ -117,6 +133,8 @@ class Server:
     def tick(self) -> None:
         """Each half second: who never said hello, who fell silent, whose resume token is half over."""
         s, now, wall = self._settings, self._ticks(), self._now()
+        while self._closing and self._closing[oldest := next(iter(self._closing))] < now:
+            self._cut(oldest)
         for connection in list(self._pending):
             if now - connection.opened < s.hello_seconds:
                 break
