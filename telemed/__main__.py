@@ -30,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--udp-port", type=int, default=40_000, help="UDP port of media (default 40000)")
     p.add_argument("--announce", metavar="HOST[:PORT]", action="append", default=[], help="address of media as clients see it, repeatable")
     p.add_argument("--no-auth", action="store_true", help="rooms open by their name, without tokens; on a loopback address only")
+    p.add_argument("--step", choices=("auto", "python", "compiled"), help="form of the forwarding step (default auto)")
     p.add_argument("--secret-env", metavar="NAME", default="TELEMED_SECRET", help="variable that holds the secret of join tokens")
     return p
 
@@ -38,7 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serves until SIGTERM or SIGINT. The exit status: 0 ended, 1 not started, 2 wrong settings."""
     args = parser().parse_args(argv)
     try:
-        settings = Settings.load(host=args.host, port=args.port, open=args.no_auth or None, secret=os.environ.get(args.secret_env))
+        settings = Settings.load(
+            host=args.host, port=args.port, open=args.no_auth or None, step=args.step, secret=os.environ.get(args.secret_env)
+        )
         announce = tuple(_address(text, args.udp_port) for text in args.announce)
     except (SettingError, ValueError) as e:
         print(f"telemed: {e}", file=sys.stderr)

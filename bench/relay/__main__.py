@@ -50,7 +50,7 @@ def main() -> None:
     p.add_argument("--seconds", type=float, default=10, help="of each measured stretch")
     p.add_argument("--repeat", type=int, default=3, help="times each comparison, in turn")
     p.add_argument("--sound-seconds", type=float, default=300)
-    p.add_argument("--form", action="append", default=[], metavar="NAME=ARGUMENTS", help="a form of our relay; default python=")
+    p.add_argument("--form", action="append", default=[], metavar="NAME=ARGUMENTS", help="a form of our relay; default both forms of the step")
     p.add_argument("--rtcload", type=Path, help="the outside tool, for side-by-side runs")
     p.add_argument("--peer", action="append", default=[], metavar="NAME=SCRIPT", help=f"another relay: {', '.join(KNOWN)}; needs --rtcload")
     p.add_argument("--write", action="store_true")
@@ -68,7 +68,7 @@ def main() -> None:
             bar.set_description(what)
             bar.update()
 
-        forms = pairs(args.form) or {"python": ""}
+        forms = pairs(args.form) or {name: f"--step {name}" for name in ("python", "compiled")}
         options = Options(forms, pairs(args.peer), args.rtcload, args.seconds, args.repeat, args.sound_seconds, tell)
         rows = asyncio.run(measure(wanted, options))
     text = table(rows, "python -m bench.relay " + " ".join(sys.argv[1:]), args.rtcload)
