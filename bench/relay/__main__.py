@@ -50,7 +50,7 @@ def main() -> None:
     p.add_argument("--seconds", type=float, default=10, help="of each measured stretch")
     p.add_argument("--repeat", type=int, default=3, help="times each comparison, in turn")
     p.add_argument("--sound-seconds", type=float, default=300)
-    p.add_argument("--form", action="append", default=[], metavar="NAME=ARGUMENTS", help="a form of our relay; default both forms of the step")
+    p.add_argument("--form", action="append", default=[], metavar="NAME=ARGUMENTS", help="a form of our relay; default both")
     p.add_argument("--rtcload", type=Path, help="the outside tool, for side-by-side runs")
     p.add_argument("--peer", action="append", default=[], metavar="NAME=SCRIPT", help=f"another relay: {', '.join(KNOWN)}; needs --rtcload")
     p.add_argument("--write", action="store_true")
