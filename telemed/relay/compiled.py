@@ -48,14 +48,14 @@ def _view(name: str) -> Any:
     return property(read, write)
 
 
+def _ours(kind: str, pointer: Any) -> Any:
+    """A pointer of pylibsrtp's cffi as one of this module's."""
+    return ffi.cast(kind, int(libsrtp.ffi.cast("uintptr_t", pointer)))
+
+
 def _theirs(name: str) -> Any:
-    """A function of pylibsrtp's libsrtp, as a pointer of ours."""
-    pointer = libsrtp.ffi.addressof(libsrtp.lib, name)
-    return ffi.cast("step_srtp", int(libsrtp.ffi.cast("uintptr_t", pointer)))
-
-
-def _session(pointer: Any) -> Any:
-    return ffi.cast("void *", int(libsrtp.ffi.cast("uintptr_t", pointer)))
+    """A function of pylibsrtp's libsrtp."""
+    return _ours("step_srtp", libsrtp.ffi.addressof(libsrtp.lib, name))
 
 
 def packed(address: Address) -> bytes:
@@ -117,7 +117,7 @@ class Endpoint(forward.Endpoint):
 
     def secure(self, rx: Keys, tx: Keys) -> None:
         super().secure(rx, tx)
-        self.c.rx, self.c.tx = _session(rx.pointer), _session(tx.pointer)
+        self.c.rx, self.c.tx = _ours("void *", rx.pointer), _ours("void *", tx.pointer)
 
     def add(self, stream: forward.Stream) -> None:
         assert isinstance(stream, Stream)

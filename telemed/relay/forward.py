@@ -417,8 +417,9 @@ class Forwarding:
             stream.recorder(kept, now)
         payload = view[at:size]
         if stream.waiting and (stream.keyframe is None or stream.keyframe(payload, second)) and not late:
-            stream.layered = stream.vp8 > 0 and stream.vp8 == second & 127 and vp8.picture(payload) is not None
-            self._switch(stream, sequence, rtp, now, vp8.picture(payload) if stream.layered else None)
+            begun = vp8.picture(payload) if stream.vp8 > 0 and stream.vp8 == second & 127 else None
+            stream.layered = begun is not None
+            self._switch(stream, sequence, rtp, now, begun)
         picture = self._picture(stream, second, payload) if stream.layered else None
         if picture is not None:
             stream.temporal_bytes[picture[0]] += size - at
@@ -637,13 +638,14 @@ class Forwarding:
         packet = self._cached(stream, (number - offsets[0]) & 0xFFFF)
         if packet is None:
             return 0
-        _, second, _, rtp, level = _HEAD.unpack_from(packet)
-        payload: memoryview | bytearray = memoryview(packet)[12:]
-        picture = self._picture(stream, second, memoryview(packet)[12:])
+        _, second, _, rtp, _ = _HEAD.unpack_from(packet)
+        kept = memoryview(packet)[12:]
+        payload: memoryview | bytearray = kept
+        picture = self._picture(stream, second, kept)
         if picture is not None and (offsets[2] or offsets[3]):
-            payload = bytearray(payload)
+            payload = bytearray(kept)
             _renumber(payload, 0, picture, offsets[2], offsets[3])
-        return self._emit(forwarder, second, number, (rtp + offsets[1]) & 0xFFFFFFFF, level, payload, now)
+        return self._emit(forwarder, second, number, (rtp + offsets[1]) & 0xFFFFFFFF, payload, now)
 
     def pad(self, forwarder: Forwarder, now: float) -> int:
         """A probe, which receivers drop after counting it: the newest packet once more by RTX (RFC 4588), or padding alone.
@@ -680,17 +682,9 @@ class Forwarding:
         end = 20 + PADDING
         view[20:end] = _PADDING
         to.sent(counter, now, end)
-        self._length[0] = end
-        if lib.srtp_protect(to.tx, self._out_pointer, self._length):
-            return 0
-        to.sent_packets += 1
-        to.sent_bytes += end
-        self._datagram(to, view[: self._length[0]])
-        return end
+        return self._leave(to, end)
 
-    def _emit(
-        self, forwarder: Forwarder, second: int, number: int, stamp: int, level: int, payload: memoryview | bytearray, now: float
-    ) -> int:
+    def _emit(self, forwarder: Forwarder, second: int, number: int, stamp: int, payload: memoryview | bytearray, now: float) -> int:
         to = forwarder.endpoint
         if to.tx is None:
             return 0
@@ -721,12 +715,16 @@ class Forwarding:
         view[at:end] = payload
         if counter >= 0:
             to.sent(counter, now, end)
+        return self._leave(to, end)
+
+    def _leave(self, to: Endpoint, end: int) -> int:
+        """The RTP packet in the buffer goes, encrypted. Its bytes; 0 when libsrtp refuses it."""
         self._length[0] = end
         if lib.srtp_protect(to.tx, self._out_pointer, self._length):
             return 0
         to.sent_packets += 1
         to.sent_bytes += end
-        self._datagram(to, view[: self._length[0]])
+        self._datagram(to, self._out_view[: self._length[0]])
         return end
 
     def send_rtcp(self, endpoint: Endpoint, packet: bytes) -> None:
