@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from telemed.wire import picture_id
 from telemed.wire.buffer import Buffer
 from telemed.wire.errors import WireError
 
@@ -39,13 +40,7 @@ def descriptor(payload: Buffer) -> Descriptor:
             at = 2
             if flags & 0x80:
                 out.picture_id_offset = at
-                value = payload[at]
-                if value & 0x80:
-                    out.picture_id, out.picture_id_bits = (value & 0x7F) << 8 | payload[at + 1], 15
-                    at += 2
-                else:
-                    out.picture_id, out.picture_id_bits = value, 7
-                    at += 1
+                out.picture_id, out.picture_id_bits, at = picture_id.read(payload, at)
             if flags & 0x40:
                 out.tl0, out.tl0_offset = payload[at], at
                 at += 1

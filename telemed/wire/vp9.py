@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from telemed.wire import picture_id
 from telemed.wire.buffer import Buffer
 from telemed.wire.errors import WireError
 
@@ -53,13 +54,7 @@ def descriptor(payload: Buffer) -> Descriptor:
     try:
         if first & 0x80:
             out.picture_id_offset = at
-            value = payload[at]
-            if value & 0x80:
-                out.picture_id, out.picture_id_bits = (value & 0x7F) << 8 | payload[at + 1], 15
-                at += 2
-            else:
-                out.picture_id, out.picture_id_bits = value, 7
-                at += 1
+            out.picture_id, out.picture_id_bits, at = picture_id.read(payload, at)
         if first & 0x20:
             value = payload[at]
             at += 1
