@@ -5,6 +5,7 @@ import fractions
 import random
 import urllib.request
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import av
 import pytest
@@ -39,6 +40,19 @@ def ws(relay: Ours) -> str:
 async def frames(track: Received, count: int, seconds: float = 15) -> list[object]:
     async with asyncio.timeout(seconds):
         return [await track.recv() for _ in range(count)]
+
+
+@asynccontextmanager
+async def behind_a_link() -> AsyncIterator[tuple[Ours, Impairment]]:
+    """A relay whose media goes over a link that a test can make bad."""
+    async with Impairment() as link:
+        relay = Ours(announce=link.address)
+        link.target = ("127.0.0.1", relay.udp)
+        await asyncio.to_thread(relay.__enter__)
+        try:
+            yield relay, link
+        finally:
+            await asyncio.to_thread(relay.stop)
 
 
 async def test_two_people_see_and_hear_each_other(relay: Ours) -> None:
@@ -138,40 +152,37 @@ async def test_a_file_and_vital_signs_reach_the_others_over_data_channels(relay:
 
 
 async def test_a_file_over_a_thin_link_leaves_room_for_the_sound() -> None:
-    async with Impairment() as link:
-        relay = Ours(announce=link.address)
-        link.target = ("127.0.0.1", relay.udp)
-        await asyncio.to_thread(relay.__enter__)
-        try:
-            async with Client(ws(relay), room="r", participant="a") as a, Client(ws(relay), room="r", participant="b") as b:
-                await a.publish(AudioStreamTrack())
-                await a.channel("file")
-                await b.channel("file")
-                await sent(a, "file", "")
-                await sent(b, "file", "")
-                flow = link.flows[-1]
-                got = await b.subscribe(await b.track("audio"))
-                await frames(got, 50)
-                flow.down.path = Path(rate=300_000, delay=40, queue=1_000)
-                queue: asyncio.Queue[bytes] = asyncio.Queue()
+    async with (
+        behind_a_link() as (relay, link),
+        Client(ws(relay), room="r", participant="a") as a,
+        Client(ws(relay), room="r", participant="b") as b,
+    ):
+        await a.publish(AudioStreamTrack())
+        await a.channel("file")
+        await b.channel("file")
+        await sent(a, "file", "")
+        await sent(b, "file", "")
+        flow = link.flows[-1]
+        got = await b.subscribe(await b.track("audio"))
+        await frames(got, 50)
+        flow.down.path = Path(rate=300_000, delay=40, queue=1_000)
+        queue: asyncio.Queue[bytes] = asyncio.Queue()
 
-                async def listen() -> None:
-                    async for event in b.events():
-                        if event.type == "data" and event.message["data"]:
-                            queue.put_nowait(event.message["data"])
+        async def listen() -> None:
+            async for event in b.events():
+                if event.type == "data" and event.message["data"]:
+                    queue.put_nowait(event.message["data"])
 
-                hearing, listening = asyncio.create_task(frames(got, 1_000_000, 120)), asyncio.create_task(listen())
-                await asyncio.sleep(0)
-                for n in range(10):
-                    a.send("file", bytes([n]) * 16_000)
-                async with asyncio.timeout(90):
-                    assert [await queue.get() for _ in range(10)] == [bytes([n]) * 16_000 for n in range(10)]
-                # Without a bound of its own SCTP would have filled it: that is how it finds out how much a link carries.
-                assert flow.down.counts.overflowed == 0
-                for task in (hearing, listening):
-                    task.cancel()
-        finally:
-            await asyncio.to_thread(relay.stop)
+        hearing, listening = asyncio.create_task(frames(got, 1_000_000, 120)), asyncio.create_task(listen())
+        await asyncio.sleep(0)
+        for n in range(10):
+            a.send("file", bytes([n]) * 16_000)
+        async with asyncio.timeout(90):
+            assert [await queue.get() for _ in range(10)] == [bytes([n]) * 16_000 for n in range(10)]
+        # Without a bound of its own SCTP would have filled it: that is how it finds out how much a link carries.
+        assert flow.down.counts.overflowed == 0
+        for task in (hearing, listening):
+            task.cancel()
 
 
 async def test_a_device_publishes_by_whip_and_is_watched_by_whep(relay: Ours) -> None:
@@ -205,27 +216,24 @@ async def test_a_device_publishes_by_whip_and_is_watched_by_whep(relay: Ours) ->
 
 
 async def test_the_call_comes_back_after_a_cut_and_a_new_address() -> None:
-    async with Impairment() as link:
-        relay = Ours(announce=link.address)
-        link.target = ("127.0.0.1", relay.udp)
-        await asyncio.to_thread(relay.__enter__)
-        try:
-            async with Client(ws(relay), room="r", participant="a") as a, Client(ws(relay), room="r", participant="b") as b:
-                await a.publish(AudioStreamTrack())
-                got = await b.subscribe(await b.track("audio"))
-                await frames(got, 5)
-                link.cut(4)
-                await b.signalling.lose()
-                await asyncio.sleep(4)
-                link.rebind()
-                back = asyncio.create_task(b.until("media", 10, state="connected"))
-                before = link.counts()[1].passed
-                await back
-                await asyncio.sleep(1)
-                assert link.counts()[1].passed > before + 30
-                await frames(got, 5)
-        finally:
-            await asyncio.to_thread(relay.stop)
+    async with (
+        behind_a_link() as (relay, link),
+        Client(ws(relay), room="r", participant="a") as a,
+        Client(ws(relay), room="r", participant="b") as b,
+    ):
+        await a.publish(AudioStreamTrack())
+        got = await b.subscribe(await b.track("audio"))
+        await frames(got, 5)
+        link.cut(4)
+        await b.signalling.lose()
+        await asyncio.sleep(4)
+        link.rebind()
+        back = asyncio.create_task(b.until("media", 10, state="connected"))
+        before = link.counts()[1].passed
+        await back
+        await asyncio.sleep(1)
+        assert link.counts()[1].passed > before + 30
+        await frames(got, 5)
 
 
 async def test_a_plain_client_comes_back_over_a_new_connection(relay: Ours) -> None:
