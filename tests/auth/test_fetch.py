@@ -34,7 +34,14 @@ def _two_ports() -> int:
             return port
 
 
-PORT = _two_ports()
+PORT = 0  # of the test that runs
+
+
+@pytest.fixture(autouse=True)
+def _ports() -> None:
+    """Chosen at the start of each test: chosen at import, another test would have taken them minutes later."""
+    global PORT
+    PORT = _two_ports()
 
 
 class Handler(BaseHTTPRequestHandler):

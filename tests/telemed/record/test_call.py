@@ -211,10 +211,11 @@ async def test_kill_9_costs_the_last_second_and_the_room_records_on_after_it(roo
             os.kill(relay.pid, signal.SIGKILL)
             await asyncio.to_thread(relay.stop)
             (folder,) = root.iterdir()
+            welcomed = asyncio.gather(*(client.until("welcome", 30) for client in (a, b)))  # from now: either may be back at once
             again = Ours(port=relay.port, udp=relay.udp)
             await asyncio.to_thread(again.__enter__)
             await until(lambda: (folder / "index.json.sealed").exists())
-            await asyncio.gather(*(client.until("welcome", 30) for client in (a, b)))
+            await welcomed
             await asyncio.gather(a.track("video", seconds=30), b.track("audio", seconds=30))
             assert a.room["recording"]["state"] == "on"  # both had agreed
             await asyncio.sleep(3)
