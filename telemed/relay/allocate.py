@@ -52,7 +52,7 @@ class Choice:
 class _Ladder:
     """One video track's choices from cheap to dear, and where it stands. Step 0 is a pause."""
 
-    __slots__ = ("climbed", "fits", "hold", "level", "priority", "rates", "seen", "settled", "shape", "steps", "wanted")
+    __slots__ = ("climbed", "fits", "hold", "level", "paused", "priority", "rates", "seen", "settled", "shape", "steps", "wanted")
 
     def __init__(self) -> None:
         self.level = 0
@@ -64,6 +64,7 @@ class _Ladder:
         self.seen = float("-inf")
         self.steps: list[tuple[str, int, float]] = []  # rid, temporal, bit/s; steps[0] is the pause
         self.priority = 0
+        self.paused = False
         self.shape: tuple[object, ...] = ()
 
     def update(self, wanted: Wanted, now: float) -> bool:
@@ -79,13 +80,15 @@ class _Ladder:
                 rates[rid, temporal] = measured if before is None else before + (measured - before) * share
         self.rates = rates
         present = self.steps[self.level][:2] if self.level < len(self.steps) else None
+        unmeasured = len(self.steps) == 1 and not self.paused  # it runs all the same
+        self.paused = wanted.paused
         self.steps = [] if wanted.paused else _steps(rates, wanted)
         self.steps.insert(0, ("", -1, 0.0))
         shape = (wanted.priority, wanted.paused, wanted.limit, tuple((rid, temporal) for rid, temporal, _ in self.steps))
         changed = shape != self.shape
         if changed:
             same = [place for place, step in enumerate(self.steps) if step[:2] == present]
-            self.level = same[0] if same and present != ("", -1) else min(self.level, len(self.steps) - 1)
+            self.level = same[0] if same and present != ("", -1) else min(1 if unmeasured else self.level, len(self.steps) - 1)
         self.shape = shape
         return changed
 
@@ -130,8 +133,12 @@ class Allocator:
         self.following = 0  # bit/s that the estimate must reach for the next better choice
         self.everything = 0  # bit/s at which nothing more is wanted
 
-    def choose(self, now: float, estimate: int, wanted: Sequence[Wanted]) -> list[Choice]:
-        """One choice a track, in the order given. Sound is always forwarded, whatever the estimate; video shares what is left of it."""
+    def choose(self, now: float, estimate: int, wanted: Sequence[Wanted], proven: bool = True) -> list[Choice]:
+        """One choice a track, in the order given. Sound is always forwarded, whatever the estimate; video shares what is left of it.
+
+        While the estimate is not `proven` the least of every track runs all the same: the picture itself is what tries the link. It has
+        its place then: what has run without a queue need not fit with headroom, as what would climb must.
+        """
         audio = 0.0
         changed = False
         present: dict[str, _Ladder] = {}
@@ -153,6 +160,10 @@ class Allocator:
         ladders = sorted(present.values(), key=lambda ladder: -ladder.priority)
         budget = estimate - audio
         self._move(now, budget, ladders, changed)
+        if not proven:
+            for ladder in ladders:
+                if ladder.level == 0 and len(ladder.steps) > 1:
+                    ladder.level, ladder.settled = 1, now
         self._outlook(ladders)
         return [self._choice(each) for each in wanted]
 

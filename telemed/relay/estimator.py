@@ -214,7 +214,10 @@ class Estimator:
             self._decreased = now
             # a queue that just begins says little of the last sample; a long one was made by a link that became slower
             arriving = min(acked, self._last_sample * 1.2) if self.queue > QUEUE_FREE else max(acked, self._last_sample)
-            lower = (1.0 - (1.0 - BETA) * min(1.0, self.queue / QUEUE_SERIOUS)) * arriving
+            # and in proportion to the queue that stands: where every packet of late came through at once, a moment of held-back packets
+            # (a busy phone, Wi-Fi) looks like a trend and is none, and what arrived in that moment says nothing of the link
+            serious = min(1.0, self.queue / QUEUE_SERIOUS)
+            lower = rate + (BETA * arriving - rate) * serious
             if self.loss.sent_bps < 0.6 * rate and arriving > 0.9 * self.loss.sent_bps and self.queue < QUEUE_FREE:
                 lower = max(lower, BETA * rate)  # little was sent and all of it arrives: it says nothing of what the link carries
             if lower < rate:

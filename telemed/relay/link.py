@@ -111,11 +111,11 @@ class Link:
             wanted.append(Wanted(track.id, track.kind, track.layers(now), priority, screen, slot.asked_pause, slot.wanted_layer))
         if not slots:
             return
-        for slot, choice in zip(slots, self._allocator.choose(now, self._estimator.bitrate, wanted), strict=True):
+        choices = self._allocator.choose(now, self._estimator.bitrate, wanted, self._estimator.proven)
+        for slot, choice in zip(slots, choices, strict=True):
             if slot.kind == "audio":
                 continue
-            # Before anything was heard of the link, the picture itself is what tries it.
-            starved = choice.paused and choice.reason == "bandwidth" and self._estimator.proven
+            starved = choice.paused and choice.reason == "bandwidth"
             chosen = (starved, slot.layer, slot.temporal) if choice.paused else (starved, choice.rid, choice.temporal)
             if chosen != (slot.starved, slot.layer, slot.temporal):
                 slot.starved, slot.layer, slot.temporal = chosen

@@ -52,6 +52,17 @@ def test_one_layer_without_parts_is_there_or_not() -> None:
     assert settled(100_000, [wanted])[0] == Choice("x", "", -1, True, 0, "bandwidth")
 
 
+def test_what_ran_before_anything_was_known_keeps_its_place_without_headroom() -> None:
+    measured = Wanted("x", "video", [("", -1, 500_000)])
+    for first in ([Wanted("x", "video", [("", -1, 0)])], [measured]):  # its rate is known later than the link, or before it
+        allocator = Allocator()
+        assert first[0].layers[0][2] == 0 or not allocator.choose(0.0, 300_000, [measured], proven=False)[0].paused
+        assert allocator.choose(0.1, 510_000, first, proven=False)[0].reason != "bandwidth"
+        for step in range(2, 30):
+            assert not allocator.choose(step * 0.1, 510_000, [measured])[0].paused  # a climb would need 575,000
+    assert allocator.choose(3.0, 250_000, [measured])[0].paused
+
+
 def test_sound_is_never_given_up_and_video_gets_only_what_it_leaves() -> None:
     wanted = [camera(), sound("a"), sound("b"), sound("c"), Wanted("silent", "audio", [("", -1, 0)])]
     for estimate in (0, 1_000, 50_000, 150_000, 220_000, 500_000):

@@ -87,6 +87,22 @@ def test_a_handover_that_holds_packets_back_changes_nothing() -> None:
     assert call.switches(12, 100) <= 2
 
 
+@pytest.mark.parametrize("held", [0.06, 0.12, 0.18])
+def test_packets_held_for_a_moment_now_and_then_cost_no_layer(held: float) -> None:
+    """A busy phone or a shared radio: nothing is lost and nothing queues, packets come in bunches."""
+
+    class Bunches(Link):
+        def carry(self, now: float, size: int) -> float | None:
+            since = now % 1.37
+            if now > 10 and since < held:
+                self.last = max(self.last, now + held - since + self.delay)
+            return super().carry(now, size)
+
+    call = Call(Bunches(lambda _: 20e6), {"": 500_000}).run(100)
+    assert call.switches(12, 100) == 0
+    assert call.estimates(12, 100)[0] > 600_000
+
+
 def test_receiver_reports_alone_find_the_layer_and_keep_sound() -> None:
     call = Call(Link(lambda _: 1e6), LAYERS, transport_wide=False).run(60)
     assert call.ticks[-1].choices[1].rid == "h"
