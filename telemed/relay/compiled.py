@@ -156,7 +156,7 @@ class Digest(twcc.Digest):
     def __init__(self, c: Any) -> None:
         self.c = c
         self.count, self.lost, self.octets, self.lost_octets = c.count, c.lost, c.octets, c.lost_octets
-        self.delay, self.newest, self.last_sent = c.delay, c.newest, c.last_sent
+        self.delay, self.tail, self.newest, self.last_sent = c.delay, c.tail, c.newest, c.last_sent
         self.first = (c.first_sent, c.first_came) if c.count > c.lost else None
 
     @property

@@ -41,6 +41,7 @@ int step_feedback(const uint8_t *body, uint32_t size, const step_history *histor
     digest->count = digest->lost = 0;
     digest->octets = digest->lost_octets = 0;
     digest->delay = INFINITY;
+    digest->tail = 0.0;
     digest->newest = -INFINITY;
     digest->first_sent = digest->first_came = NAN;
     double latest = *history->base, offset = NAN;
@@ -76,7 +77,8 @@ int step_feedback(const uint8_t *body, uint32_t size, const step_history *histor
             if (octets_sent < 0) octets_sent = -octets_sent;
             digest->came[place] = arrival;
             digest->octets += (uint64_t)octets_sent;
-            if (arrival - sent < digest->delay) digest->delay = arrival - sent;
+            digest->tail = arrival - sent;
+            if (digest->tail < digest->delay) digest->delay = digest->tail;
             if (arrival > digest->newest) digest->newest = arrival;
             if (isnan(digest->first_came)) {
                 digest->first_sent = sent;

@@ -40,6 +40,8 @@ class Link:
     def feedback(self, packet: "rtcp.RawFeedback", now: float) -> None:
         """Transport-wide feedback came. Raises WireError."""
         self._estimator.on_body(now, packet.body)
+        if self._estimator.choked:
+            self._choose(now)
 
     def remb(self, bitrate: int, now: float) -> None:
         """The receiver's own estimate came."""

@@ -82,7 +82,7 @@ typedef struct {
 typedef struct {
     uint32_t count, lost;
     uint64_t octets, lost_octets;   /* that came, that did not */
-    double delay, newest, last_sent;
+    double delay, tail, newest, last_sent;
     double first_sent, first_came;  /* of the first packet that came */
     double sent[8192], came[8192];  /* s; came is NaN for a lost one */
     int size[8192];

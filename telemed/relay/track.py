@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 NAMES: Final = {"opus": "opus"}  # as RFC 7587 writes it; the others are written in capitals
 KEYFRAME_SECONDS: Final = 0.5  # between two requests to one publisher's stream, however many subscribers ask
+OVERHEAD: Final = 34  # octets of each packet beside its payload: RTP header 12, extensions 8 to 12, SRTP tag 10 or 16; the estimate counts them too
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Track:
         self.muted = False
         self.payload_type = -1  # of its newest stream's first packet
         self.asked: dict[str, float] = {}  # rid -> when a keyframe was asked for
-        self.rates: dict[str, tuple[float, int, float]] = {}  # rid -> (time, bytes then, bit/s)
+        self.rates: dict[str, tuple[float, int, float]] = {}  # rid -> (time, octets then, bit/s as a subscriber gets it)
         self.shares: dict[str, list[float]] = {}  # rid -> share of it that temporal layers up to each take; empty: there is one
 
     @property
@@ -121,8 +122,9 @@ class Track:
         for rid, stream in self.streams.items():
             then, octets, rate = self.rates.get(rid, (0.0, 0, 0.0))
             if now - then >= 1.0:
-                fresh = (stream.bytes - octets) * 8 / (now - then) if then else 0.0
-                self.rates[rid] = (now, stream.bytes, fresh if not rate else rate * 0.3 + fresh * 0.7)
+                total = stream.bytes + stream.packets * OVERHEAD
+                fresh = (total - octets) * 8 / (now - then) if then else 0.0
+                self.rates[rid] = (now, total, fresh if not rate else rate * 0.3 + fresh * 0.7)
                 self.shares[rid] = _shares(list(stream.temporal_bytes))
                 stream.temporal_bytes = [0, 0, 0, 0]
 

@@ -174,9 +174,9 @@ def chunks(symbols: bytearray) -> bytes:
 
 
 class Digest:
-    """What one feedback tells: counts of packets and octets, and of those that came the least delay and the newest arrival (s)."""
+    """What one feedback tells: counts of packets and octets, and of those that came the least and the last delay and the newest arrival (s)."""
 
-    __slots__ = ("count", "delay", "first", "last_sent", "lost", "lost_octets", "newest", "octets", "packets")
+    __slots__ = ("count", "delay", "first", "last_sent", "lost", "lost_octets", "newest", "octets", "packets", "tail")
 
     def __init__(self, packets: list[Acknowledged]) -> None:
         self.packets = packets
@@ -185,6 +185,7 @@ class Digest:
         self.first: tuple[float, float] | None = None  # when the first one that came was sent, and came
         self.octets = self.lost = self.lost_octets = 0
         self.delay, self.newest = float("inf"), float("-inf")
+        self.tail = 0.0  # delay of the last one in order of sequence
         for left, came, size in packets:
             if came is None:
                 self.lost += 1
@@ -193,7 +194,8 @@ class Digest:
             if self.first is None:
                 self.first = left, came
             self.octets += size
-            self.delay = min(self.delay, came - left)
+            self.tail = came - left
+            self.delay = min(self.delay, self.tail)
             self.newest = max(self.newest, came)
 
 
