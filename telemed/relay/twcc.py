@@ -174,7 +174,7 @@ def chunks(symbols: bytearray) -> bytes:
 
 
 class Digest:
-    """What one feedback tells: counts of packets and octets, and of those that came the least and the last delay and the newest arrival (s)."""
+    """What one feedback tells: counts of packets and octets; of those that came the least and the last delay and the newest arrival (s)."""
 
     __slots__ = ("count", "delay", "first", "last_sent", "lost", "lost_octets", "newest", "octets", "packets", "tail")
 
