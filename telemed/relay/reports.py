@@ -25,6 +25,11 @@ NACK_TRIES: Final = 10
 NACK_AT_ONCE: Final = 64  # sequence numbers in one request
 RESEND_EACH: Final = 200  # packets resent to one subscriber in a second at least, whatever it asks for
 RESEND_SHARE: Final = 1.0  # of what was sent
+RESEND_RATE: Final = 0.5  # share of the estimate that resent video may take: on a thin link it would queue before the sound
+RESEND_HOLD: Final = 0.5  # s of that at once, and
+RESEND_OCTETS: Final = 3_000  # at least so many octets
+RESENT_AGAIN: Final = 0.8  # round trips within which the same packet is not sent once more; it is still on its way
+RESENT_KEPT: Final = 512  # packets of which it is known when they were resent
 
 
 def ntp_now() -> int:
@@ -58,6 +63,7 @@ class Reports:
         self._quality_at = self._peer.created + QUALITY_SECONDS
         self._tokens = float(RESEND_EACH)
         self._tokens_at = 0.0
+        self._allowance = float(RESEND_OCTETS)  # octets of video that may be resent now
         self.round_trip = 0.1  # seconds, to this peer
         self.measured_round_trip = 0.0
         self._counted = (0, 0, 0)  # at the last quality: packets expected, received, sent
@@ -123,16 +129,30 @@ class Reports:
             self.link.loss(lost / seen, self.round_trip, now)
 
     def _resend(self, slot: Slot, sequences: list[int], now: float) -> None:
-        """Within a budget, so that one peer's requests cannot multiply what the relay sends."""
+        """Within budgets, so that one peer's requests cannot multiply what the relay sends, nor crowd a thin link."""
         forwarding = self._peer.relay.forwarding
         elapsed = min(1.0, now - self._tokens_at)
         self._tokens_at = now
         self._tokens = min(self._tokens + elapsed * max(RESEND_EACH, self.link.packet_rate * RESEND_SHARE), 2.0 * RESEND_EACH)
+        rate = self.link.estimate / 8 * RESEND_RATE
+        self._allowance = min(self._allowance + elapsed * rate, max(rate * RESEND_HOLD, RESEND_OCTETS))
+        video = slot.kind == "video"
+        if video and slot.starved:
+            return  # the picture goes on with a keyframe; what was lost before is of no use
+        recent, resent = now - RESENT_AGAIN * min(self.round_trip, 0.5), slot.resent
         for sequence in sequences:
-            if self._tokens < 1:
+            if self._tokens < 1 or (video and self._allowance <= 0):
                 return
-            if forwarding.resend(slot.forwarder, sequence, now):
+            if resent.get(sequence, 0.0) > recent:
+                continue
+            octets = forwarding.resend(slot.forwarder, sequence, now)
+            if octets:
                 self._tokens -= 1
+                resent[sequence] = now
+                if video:
+                    self._allowance -= octets
+        if len(resent) > RESENT_KEPT:
+            slot.resent = {number: at for number, at in resent.items() if at > now - 1.0}
 
     # What goes.
 

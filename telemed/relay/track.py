@@ -170,6 +170,7 @@ class Slot:
         self.told: LayerChoice | None = None
         self.lost_fraction = 0.0
         self.jitter_ms = 0.0
+        self.resent: dict[int, float] = {}  # sequence number, as this subscriber knows it -> when it was resent
         self.reports: dict[int, float] = {}  # middle NTP bits of our sender reports -> when sent
 
     def bind(self, track: Track | None) -> None:
