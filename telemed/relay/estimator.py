@@ -131,6 +131,11 @@ class Estimator:
         return self._samples >= PROOF or self._remb < UNLIMITED
 
     @property
+    def least(self) -> float:
+        """The least delay known of late, s, with the offset of both clocks."""
+        return min(self._base, self._base_before)
+
+    @property
     def choked(self) -> bool:
         """Whether the last feedback told of a link that has just become much slower than what is sent."""
         return self._choked > 0.0
@@ -172,7 +177,7 @@ class Estimator:
         probe = self._probe
         probing = probe is not None and self._collect(probe, told, now)
         if told.first is not None:
-            self._stall(now, told.first)
+            self._stall(now, told.first, self._newest if told.before is None else told.before)
             self._time(now, told)
         if not probing:  # a probe fills queues on purpose; the trend starts anew behind it
             self.loss.observe(
@@ -180,10 +185,10 @@ class Estimator:
             )
             self._adapt(now, self.trend.follow(told))
 
-    def _stall(self, now: float, first: tuple[float, float]) -> None:
+    def _stall(self, now: float, first: tuple[float, float], newest: float) -> None:
         """A handover holds all back for a moment and then delivers it at once: that is no slower link, and nothing is lowered for it."""
         left, came = first
-        if STALL < came - self._newest < 3.0 and came - left - min(self._base, self._base_before) > STALL * 0.75:
+        if STALL < came - newest < 3.0 and came - left - min(self._base, self._base_before) > STALL * 0.75:
             self._stalled_until = now + STALL_GRACE
             self._since = -1.0  # the rate is counted from behind the hole
 

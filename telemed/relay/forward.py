@@ -15,7 +15,8 @@ from typing import Any, Final, Protocol
 
 from telemed.relay.estimator import Estimator
 from telemed.relay.srtp import Keys, ffi, lib
-from telemed.relay.twcc import SendHistory
+from telemed.relay.trend import Trend
+from telemed.relay.twcc import Digest, SendHistory
 from telemed.wire import vp8
 
 log = logging.getLogger(__name__)
@@ -99,6 +100,15 @@ class Endpoint:
     def remember(self, history: SendHistory) -> None:
         """Let `history` know of each packet sent with a transport-wide sequence number."""
         self.sent = history.sent
+
+    def follow(self, history: SendHistory, trend: Trend) -> None:
+        """Read feedback that comes alone by these, before it is told (`Owner.on_told`), where this form does so."""
+
+    def told_by(self, ssrc: int) -> None:
+        """Whose feedback that is."""
+
+    def watch(self, calm: bool, least: float) -> None:
+        """Whether feedback may be gathered for a while where nothing is lost or late; `least`: the least delay known, s."""
 
 
 class Stream:
@@ -195,6 +205,7 @@ class Owner(Protocol):
     def on_stun(self, data: bytes, address: Address) -> None: ...
     def on_dtls(self, endpoint: Endpoint, data: bytes) -> None: ...
     def on_rtcp(self, endpoint: Endpoint, data: bytes, now: float) -> None: ...
+    def on_told(self, endpoint: Endpoint, told: Digest, now: float) -> None: ...
     def on_unknown(self, endpoint: Endpoint, packet: bytes, now: float) -> Stream | None: ...
     def on_gap(self, stream: Stream) -> None: ...
     def on_switched(self, forwarder: Forwarder, stream: Stream) -> None: ...

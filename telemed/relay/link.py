@@ -9,6 +9,7 @@ from telemed.relay.probe import Probe
 if TYPE_CHECKING:
     from telemed.relay.peer import Peer
     from telemed.relay.track import Slot
+    from telemed.relay.twcc import Digest
     from telemed.wire import rtcp
 
 CHOOSE_SECONDS: Final = 0.2
@@ -30,6 +31,7 @@ class Link:
         self.packet_rate = 200.0
         self.byte_rate = 0.0
         self.dirty = False
+        self.trend = self._estimator.trend
         self.history = self._estimator.history  # of every packet that carries a transport-wide sequence number
 
     @property
@@ -39,9 +41,23 @@ class Link:
 
     def feedback(self, packet: "rtcp.RawFeedback", now: float) -> None:
         """Transport-wide feedback came. Raises WireError."""
-        self._estimator.on_body(now, packet.body)
-        if self._estimator.choked:
+        self._peer.endpoint.told_by(packet.sender)
+        self.told(self.history.digest(packet.body), now)
+
+    def told(self, digest: "Digest", now: float) -> None:
+        """What feedback told of this link."""
+        estimator = self._estimator
+        estimator.take(now, digest)
+        if estimator.choked:
             self._choose(now)
+        elif self._calm and not self._plenty():
+            self.hurry()
+        self._peer.endpoint.watch(self._calm and self.probe is None, estimator.least)
+
+    def hurry(self) -> None:
+        """Choose at the next tick, and let that be soon."""
+        self.dirty = True
+        self._peer.due = 0.0
 
     def remb(self, bitrate: int, now: float) -> None:
         """The receiver's own estimate came."""
@@ -51,8 +67,13 @@ class Link:
         """A receiver report came."""
         self._estimator.on_report(now, fraction, round_trip, self.byte_rate * 8)
 
+    @property
+    def resting(self) -> bool:
+        """Whether nothing is to be decided before long: the link carries all that is wanted, and more."""
+        return self._calm and self.probe is None and not self.dirty
+
     def tick(self, now: float) -> None:
-        """Ten times a second."""
+        """Ten times a second, or less often while it rests."""
         endpoint = self._peer.endpoint
         if not self._peer.slots:
             return
@@ -70,6 +91,7 @@ class Link:
             self.probe = self._estimator.poll(now)
             if self.probe is not None:
                 self._probed = endpoint.sent_bytes
+                endpoint.watch(False, self._estimator.least)
                 self._peer.relay.probing.add(self)
 
     def probe_tick(self, now: float) -> bool:

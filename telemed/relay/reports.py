@@ -57,6 +57,7 @@ class Reports:
         self._feedback = FeedbackBuilder()
         peer.endpoint.arrived = self._feedback.note
         peer.endpoint.remember(self.link.history)
+        peer.endpoint.follow(self.link.history, self.link.trend)
         self._tries: dict[int, dict[int, tuple[int, float]]] = {}  # ssrc -> sequence -> (tries, last)
         self._before: dict[int, tuple[int, int]] = {}  # ssrc -> (expected, received) at the last report
         self._report_at = self._peer.created + secrets.randbelow(1000) / 1000
@@ -181,7 +182,7 @@ class Reports:
 
     def allocate_soon(self) -> None:
         """A wish changed: choose layers at the next tick."""
-        self.link.dirty = True
+        self.link.hurry()
 
     def ask_again(self, stream: Stream, now: float) -> bool:
         """NACK what is missing of a stream (RFC 4585 6.2.1); whether there may be more to ask for."""

@@ -429,7 +429,9 @@ static int datagram(step *s, int i, step_event *event) {
         }
         e->heard = s->now;
         event->size = (uint32_t)length;
-        return STEP_RTCP;
+        int what = e->link != NULL ? step_told(e->link, data, (uint32_t)length, s->now) : STEP_RTCP;
+        if (what < 0) e->bad++;
+        return what < 0 ? 0 : what;
     }
     if (s->unprotect(e->rx, data, &length)) {
         e->bad++;

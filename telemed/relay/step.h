@@ -6,8 +6,9 @@ typedef struct step step;
 typedef struct step_endpoint step_endpoint;
 typedef struct step_stream step_stream;
 typedef struct step_forwarder step_forwarder;
+typedef struct step_link step_link;
 
-enum { STEP_DONE = 0, STEP_OTHER = 1, STEP_RTCP = 2, STEP_PACKET = 3, STEP_NOTED = 512, STEP_STREAMS = 64 };
+enum { STEP_DONE = 0, STEP_OTHER = 1, STEP_RTCP = 2, STEP_PACKET = 3, STEP_TOLD = 4, STEP_NOTED = 512, STEP_STREAMS = 64 };
 
 struct step_endpoint {
     void *rx, *tx;                  /* srtp_t; NULL before the handshake is done */
@@ -26,6 +27,7 @@ struct step_endpoint {
     int *history_sizes;
     uint16_t *history_sequences;
     uint32_t history_mask;
+    step_link *link;                /* what its transport-wide feedback is read into; NULL: Python reads it */
 };
 
 typedef struct {
@@ -98,6 +100,24 @@ typedef struct {
     double xs[20], ys[20];
 } step_trend;
 
+/* What feedback of one subscriber told since Python was last told: of several of them while its link is calm. */
+struct step_link {
+    const step_history *history;
+    step_trend *trend;
+    step_digest *digest;            /* of the last feedback */
+    uint32_t ssrc;                  /* sender of the feedback, known to Python; 0: none yet */
+    uint8_t calm;                   /* all that is wanted is carried, and more: nothing is decided by the next feedback */
+    uint8_t fed;                    /* the trend has followed the last feedback already */
+    uint8_t told;                   /* Python has taken it */
+    double base;                    /* least delay known, s; with both clocks' offset */
+    double told_at, heard;          /* when Python was told, when the last feedback came */
+    double before;                  /* newest arrival before the last feedback */
+    uint32_t count, lost;
+    uint64_t octets, lost_octets;
+    double delay, tail, newest, last_sent, first_sent, first_came;
+};
+
+int step_told(step_link *link, const uint8_t *packet, uint32_t size, double now);
 int step_feedback(const uint8_t *body, uint32_t size, const step_history *history, step_digest *digest);
 void step_trend_restart(step_trend *trend);
 int step_trend_feed(step_trend *trend, const step_digest *digest);

@@ -176,10 +176,12 @@ def chunks(symbols: bytearray) -> bytes:
 class Digest:
     """What one feedback tells: counts of packets and octets; of those that came the least and the last delay and the newest arrival (s)."""
 
-    __slots__ = ("count", "delay", "first", "last_sent", "lost", "lost_octets", "newest", "octets", "packets", "tail")
+    __slots__ = ("before", "count", "delay", "fed", "first", "last_sent", "lost", "lost_octets", "newest", "octets", "packets", "tail")
 
     def __init__(self, packets: list[Acknowledged]) -> None:
         self.packets = packets
+        self.before: float | None = None  # newest arrival before these, where it is not that of the digest before
+        self.fed = False  # the trend has followed them already
         self.count = len(packets)
         self.last_sent = packets[-1][0] if packets else 0.0
         self.first: tuple[float, float] | None = None  # when the first one that came was sent, and came
