@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from telemed.ports import Kind
 from telemed.record.align import align
-from telemed.record.index import INDEX, JOURNAL, Index, Line, fold, read_index, read_journal, sync_folder, write_index
+from telemed.record.index import INDEX, JOURNAL, Index, Line, fold, folders, read_index, read_journal, sync_folder, write_index
 from telemed.record.sealed import SealedError, SealedWriter
 from telemed.record.track import TrackWriter, finish_after_crash
 
@@ -327,7 +327,7 @@ class Recording:
 
 def unfinished(root: Path) -> list[Path]:
     """The folders right below `root` whose recordings run or crashed: `recover` tells which (Busy)."""
-    return sorted(path.parent for path in root.glob(f"*/{JOURNAL}") if not (path.parent / INDEX).exists())
+    return [folder for folder in folders(root) if not (folder / INDEX).exists()]
 
 
 def recover(folder: Path, key: bytes) -> Index:
