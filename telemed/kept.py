@@ -13,7 +13,7 @@ import h11
 import msgspec
 from starlette.types import Message, Receive, Scope, Send
 
-from telemed.carry import Unreached, carry, unreached
+from telemed.carry import Exchange, Unreached, carry, unreached
 from telemed.directory.agent import FRONT
 from telemed.directory.ports import Directory, Node
 from telemed.sealed import pass_word
@@ -82,10 +82,11 @@ class Kept:
         """Raises LookupError: none has it; NoAnswer: none of those that answered."""
         nodes = await self._nodes()
         answers = await asyncio.gather(*(self._ask(node, path, token) for node in nodes))
-        for node, (status, _) in zip(nodes, answers, strict=True):
-            if status == 204:
-                return node
-        if not nodes or any(status not in (204, 404) for status, _ in answers):
+        for wanted in (204, 500):  # 500: it has one that cannot be read, and says so to who asks for it
+            for node, (status, _) in zip(nodes, answers, strict=True):
+                if status == wanted:
+                    return node
+        if not nodes or any(status != 404 for status, _ in answers):
             raise NoAnswer("no relay that answers has it")
         raise LookupError(path)
 
@@ -123,19 +124,30 @@ class Content:
         """Answers with it, or with the part that the request asks for. False: the relay went away before it said anything."""
         headers = [(k, v) for k, v in scope["headers"] if k in _PASSED]
         try:
-            exchange = await carry(self._node.address, _get(self._path, headers), receive, self._head, CONNECT_SECONDS)
+            exchange = await carry(self._node.address, _get(self._path, headers), _nothing, self._head, CONNECT_SECONDS)
         except Unreached as e:
             log.warning("relay %s cannot be reached: %s", self._node.id, e)
             return False
+        watching = asyncio.create_task(_gone(receive, exchange))
         try:
             await exchange.to(send)
         except unreached():
+            if watching.done():
+                return True  # nobody is there to be told
             if not exchange.begun:
                 return False
             raise
         finally:
+            watching.cancel()
             exchange.close()
         return True
+
+
+async def _gone(receive: Receive, exchange: Exchange) -> None:
+    """A player that seeks or is closed goes away in the middle: nothing more is brought for it."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    exchange.close()
 
 
 def _get(path: str, headers: list[tuple[bytes, bytes]]) -> Scope:

@@ -124,6 +124,10 @@ def _agents(entry: Entry) -> list[dict[str, Any]]:
     return agents
 
 
+# What was asked for is told beside what was shown: no resource names it.
+_TARGETED = ("search", "history", "operation", "batch", "transaction", "consult-play")
+
+
 def _entities(entry: Entry) -> list[dict[str, Any]]:
     entities: list[dict[str, Any]] = [
         {
@@ -142,7 +146,7 @@ def _entities(entry: Entry) -> list[dict[str, Any]]:
                     "role": {"system": _ROLE, "code": "4"},
                 }
             )
-    if entry.target and (entry.interaction.startswith(("search", "history", "operation", "batch", "transaction")) or entry.status >= 400):
+    if entry.target and (entry.interaction.startswith(_TARGETED) or entry.status >= 400):
         entities.append(
             {
                 "type": {"system": _OBJECT, "code": "2"},

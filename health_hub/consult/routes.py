@@ -82,7 +82,7 @@ def router(site: Site, gate: Gate) -> APIRouter:
         except NotHere:
             raise PageError(404) from None
         except Closed as e:
-            return site.page(visit, "consult_closed.html", 403, why=e.why, opens=e.opens)
+            return site.page(visit, "consult_closed.html", 403, place=f"/consult/{kind}/{id}", why=e.why, opens=e.opens)
         # Another person who signs in in the same tab does not come back as the one before.
         who = hashlib.sha256(access.who.claims.subject.encode()).hexdigest()[:16]
         return site.finish(visit, page.room(request, join=f"/consult/{kind}/{id}/token?as={who}", back="/consult"))
