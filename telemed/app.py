@@ -29,6 +29,7 @@ from telemed.record.rooms import Recorder
 from telemed.rooms.participant import stamp
 from telemed.rooms.recording import Hook
 from telemed.rooms.registry import Rooms
+from telemed.rooms.roles import Role
 from telemed.rooms.room import Sink
 from telemed.settings import Settings
 from telemed.signal.connection import transport_of
@@ -97,11 +98,16 @@ def create(
     def deleted(room: str, name: str) -> None:
         tell({"event": "recording-deleted", "room": room, "time": stamp(time.time()), "recording": name})
 
+    def device(room: str, participant: str) -> bool:
+        found = rooms.get(room)
+        who = found.participants.get(participant) if found is not None else None
+        return who is not None and who.admitted and who.role is Role.DEVICE
+
     recorder: Recorder | None = None
     if hook is None and settings.recordings:
         limits = Limits(bytes=settings.recording_bytes, seconds=settings.recording_seconds, free=settings.disk_free)
         root, key = Path(settings.recordings), settings.record_key.encode()
-        recorder = Recorder(relay, root, key, failed, recorded, limits, settings.recordings_days, deleted)
+        recorder = Recorder(relay, root, key, failed, recorded, limits, settings.recordings_days, deleted, device)
         hook = recorder.hook
     rooms = Rooms(relay, settings, sink, hook)
     tokens = Tokens(settings.secret or secrets.token_urlsafe(32), settings.issuer)

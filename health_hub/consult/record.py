@@ -170,7 +170,7 @@ def _entry(found: Consultation | None, event: dict[str, Any], summary: dict[str,
     name = {"admitted": "joined"}.get(event["event"], event["event"])
     return Entry(
         time.time_ns() // 1_000_000, f"consult-{name}", "E", 200, name=str(event.get("name") or person.get("name", "")),
-        role=str(event.get("role") or person.get("role", "")), me=f"{kind}/{id}" if kind != "guest" and id else "",
+        role=str(event.get("role") or person.get("role", "")), me=f"{kind}/{id}" if kind not in ("guest", "device") and id else "",
         resources=[] if found is None else [f"{found.kind}/{found.id}"], patients=[] if found is None else found.patients(),
         note=", ".join(said)[:1000],
     )  # fmt: skip

@@ -42,10 +42,15 @@ class Recorder:
         limits: Limits | None = None,
         days: float = 0,
         deleted: Callable[[str, str], None] = lambda room, name: None,
+        device: Callable[[str, str], bool] = lambda room, participant: False,
     ) -> None:
-        """days: that recordings are kept, 0: for ever; deleted(room, name): one was older."""
+        """days: that recordings are kept, 0: for ever; deleted(room, name): one was older.
+
+        device(room, participant): whether that one is no person, and so recorded with the consent of the people in the room.
+        """
         self.relay, self.root, self.key, self.limits = relay, root, key, limits or Limits()
         self.failed, self.done, self.days, self.deleted = failed, done, days, deleted
+        self.device = device
         self.loop: asyncio.AbstractEventLoop | None = None
         self._sessions: dict[str, _Session] = {}
         self._ending: set[asyncio.Future[Any]] = set()
@@ -224,11 +229,14 @@ class _Session:
     # What the relay brings (ports.Tap).
 
     def open(self, track: TrackInfo, codec: str, clock: int, types: Mapping[int, str]) -> Callable[[bytes, float], None] | None:
-        """None for those who were not asked, as devices and guests who came over HTTP: nothing of theirs is written."""
-        if self._recording is None or not self._recording.running or track.participant not in self._consented:
+        """None for people who were not asked, as those who came over HTTP: nothing of theirs is written."""
+        if self._recording is None or not self._recording.running:
+            return None
+        device = track.participant not in self._consented
+        if device and not self._recorder.device(self.room, track.participant):
             return None
         try:
-            writer = self._recording.track(track.id, track.participant, track.kind, codec, clock, track.layers, types)
+            writer = self._recording.track(track.id, track.participant, track.kind, codec, clock, track.layers, types, device)
         except Exception:
             log.exception("room %s: a track cannot be recorded", self.room)
             # Not from within the relay's step, whose tracks this changes.
