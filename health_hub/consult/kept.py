@@ -85,10 +85,11 @@ def router(site: Site, gate: Gate, kept: Callable[[], Awaitable[Kept]]) -> APIRo
         room = sits.consultation.room
         return tokens.issue(room=room, participant=sits.participant, name=sits.name, role=sits.role, seconds=TOKEN_SECONDS)
 
-    async def names(room: str) -> dict[str, dict[str, Any]]:
-        found = await store.records.get(record.KIND, room)
-        people: dict[str, dict[str, Any]] = found.data["participants"] if found is not None else {}
-        return people
+    async def names(sits: Seat) -> dict[str, str]:
+        """By participant: as they were called in the room, else as the Appointment or Encounter has them."""
+        found = await store.records.get(record.KIND, sits.consultation.room)
+        people = {who: str(said["name"]) for who, said in (found.data["participants"] if found is not None else {}).items()}
+        return dict(sits.consultation.displays()) | people
 
     # --- pages
 
@@ -110,7 +111,7 @@ def router(site: Site, gate: Gate, kept: Callable[[], Awaitable[Kept]]) -> APIRo
         relay = await kept()
         recordings, one = await relay.recordings(room)
         messages, two = await relay.messages(token(sits))
-        known = await names(room)
+        known = await names(sits)
         await noted(access, "consult-kept", f"{kind}/{id}/kept", 200)
         answer = site.page(
             visit, "consult_kept.html", place=sits.consultation.path, host=sits.role in HOSTS, whole=one and two,
@@ -130,7 +131,7 @@ def router(site: Site, gate: Gate, kept: Callable[[], Awaitable[Kept]]) -> APIRo
         await noted(access, "consult-kept", target, 200 if found is not None else 404)
         if found is None:
             raise PageError(404 if whole else 503, "kept.gone" if whole else "kept.away")
-        shown = _recording(found, await names(sits.consultation.room))
+        shown = _recording(found, await names(sits))
         return _playing(site.page(visit, "consult_play.html", place=f"{sits.consultation.path}/kept", recording=shown))
 
     # --- media
@@ -219,12 +220,12 @@ def _people(recording: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys([*recording["participants"], *(t["participant"] for t in recording["tracks"])]))
 
 
-def _recording(recording: dict[str, Any], known: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _recording(recording: dict[str, Any], known: dict[str, str]) -> dict[str, Any]:
     """For templates; times in seconds since 1970."""
     people = []
     for p in _people(recording):
         tracks = [t for t in recording["tracks"] if t["participant"] == p]
-        people.append({"id": p, "name": known.get(p, {}).get("name") or p.replace(".", "/", 1), "tracks": tracks})
+        people.append({"id": p, "name": known.get(p) or p.replace(".", "/", 1), "tracks": tracks})
     return {
         "name": recording["name"], "at": _seconds(recording["started"]),
         "seconds": recording["seconds"], "length": clock(recording["seconds"]), "people": people,

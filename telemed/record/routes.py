@@ -3,12 +3,12 @@
 import asyncio
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from telemed import ranges
 from telemed.directory.agent import FRONT
@@ -82,12 +82,21 @@ class _Doors:
         if request.method == "HEAD":
             plain.close()
             return Response(status_code=206 if span is not None else 200, headers=headers)
-        return StreamingResponse(_given(plain, start, stop), 206 if span is not None else 200, headers)
+        return _Given(plain, start, stop, 206 if span is not None else 200, headers)
 
 
-def _given(plain: Plain, start: int, stop: int) -> Iterator[bytes]:
-    with closing(plain):
-        yield from plain.read(start, stop)
+class _Given(StreamingResponse):
+    """Closes the file also where the player goes away before the first byte."""
+
+    def __init__(self, plain: Plain, start: int, stop: int, status: int, headers: dict[str, str]) -> None:
+        super().__init__(plain.read(start, stop), status, headers)
+        self._plain = plain
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._plain.close()  # no thread reads any more: a read under way is waited for, also by who is cancelled
 
 
 def _refused(status: int, code: str, vi: str, en: str) -> Response:
