@@ -522,6 +522,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "access.question": ("Thấy điều gì lạ? Hãy hỏi cơ sở y tế ghi ở dòng đó.", "Something odd? Ask the facility named in that row."),
     "access.self": ("Chính bạn", "You yourself"),
     "access.action.read": ("Xem", "Read"),
+    "access.what.play": ("bản ghi hoặc lời nhắn của buổi khám từ xa", "recording or message of a video consultation"),
     "access.action.write": ("Ghi", "Wrote"),
     "access.action.delete": ("Xoá", "Deleted"),
     "access.refused": ("Đã bị từ chối", "Was refused"),

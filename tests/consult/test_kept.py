@@ -106,6 +106,10 @@ async def test_a_doctor_plays_a_recording_by_ranges_and_it_is_noted_once(consult
                 assert (await http.get(f"{PATHS}/{file}", headers=OWN | {"Range": bad})).content == data
     plays = [t for t in await trail(consults) if t[0] == "consult-play"]
     assert plays == [("consult-play", "dung", "0", f"Encounter/v1/recordings/{NAME}")]
+    async with await consults.browser("an") as http:
+        access = (await http.get("/record/access")).text
+    assert "dung" in access
+    assert "bản ghi hoặc lời nhắn của buổi khám từ xa" in access
 
 
 async def test_a_long_range_is_given_in_parts(consults: Consults, relay: Relay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
