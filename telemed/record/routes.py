@@ -18,7 +18,9 @@ from telemed.sealed import pass_word
 
 log = logging.getLogger(__name__)
 PATH = "/telemed/recordings"
-PART = 4 << 20  # bytes of an answer to a range: a player that stands still keeps no file open, and is looked at anew when it goes on
+# Bytes of an answer to a range. Less than a browser loads ahead, so that each answer ends: a player of many tracks has some six
+# connections in all, one that stands still keeps no file open, and one that goes on is looked at anew.
+PART = 1 << 20
 Handler = Callable[[Request], Awaitable[Response]]
 
 

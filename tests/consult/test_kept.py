@@ -250,6 +250,25 @@ async def test_without_a_relay_the_page_says_what_is_missing(consults: Consults,
         assert (await http.get(PATHS)).status_code == 503
 
 
+async def test_relays_with_a_folder_each_are_all_asked(consults: Consults, relay: Relay, tmp_path: Path) -> None:
+    await consults.write(visit("v1", "an", "Practitioner/dung"))
+    other = "20261126T090004Z-0a1b2c3d"
+    for folder, name in (("rec", NAME), ("rec2", other)):
+        recorded(tmp_path / folder, "Encounter.v1", "Practitioner.dung", name=name)
+    keeps = {"recordings": str(tmp_path / "rec2"), "record_key": KEY, "disk_free": 0}
+    second = Relay(f"sqlite:///{tmp_path}/telemed.db", "s", secret=relay.settings.secret, issuer=relay.settings.issuer, **keeps)
+    await second.start()
+    async with await consults.browser("dung", "Organization/a") as http:
+        page = (await http.get("/consult/Encounter/v1/kept")).text
+        assert page.index(other) < page.index(NAME), "the newest first"
+        for name in (NAME, other):
+            path = f"/consult/Encounter/v1/kept/recordings/{name}/01-audio.webm"
+            assert (await http.get(path, headers=OWN | {"Range": "bytes=0-3"})).content == b"\x1a\x45\xdf\xa3"
+        await second.stop()
+        assert other not in (await http.get("/consult/Encounter/v1/kept")).text
+        assert (await http.get(f"/consult/Encounter/v1/kept/recordings/{NAME}/01-audio.webm", headers=OWN)).status_code == 200
+
+
 async def test_too_many_requests_are_refused(consults: Consults, relay: Relay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "RATE", 0.0)
     monkeypatch.setattr(pages, "BURST", 3)
