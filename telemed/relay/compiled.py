@@ -134,6 +134,7 @@ class Endpoint(forward.Endpoint):
         super().drop(ssrc)
 
     def noted(self) -> list[int]:
+        """Arrivals noted here, as twcc.FeedbackBuilder.note takes them; each once."""
         count = self.c.noted_count
         self.c.noted_count = 0
         return list(ffi.unpack(self.c.noted, count)) if count else []
@@ -222,6 +223,37 @@ class History(twcc.SendHistory):
         if self._lib.step_feedback(ffi.from_buffer(body), len(body), self.c, self.read):
             raise WireError("RTCP: feedback cut off")
         return Digest(self.read)
+
+
+class FeedbackBuilder(twcc.FeedbackBuilder):
+    """What is told to a publisher; see twcc.FeedbackBuilder, which builds what is not plain sailing here too."""
+
+    __slots__ = ("_c", "_endpoint", "_lib", "_out", "_seen")
+
+    def __init__(self, lib: Any, endpoint: Endpoint, out: Any) -> None:
+        super().__init__()
+        self._lib, self._endpoint, self._out = lib, endpoint, out
+        self._c = ffi.new("step_builder *")
+        self._c.highest = -1
+        self._seen = 0  # of the ring of what C reported
+
+    def __len__(self) -> int:
+        return len(self._pending) + int(self._endpoint.c.noted_count)
+
+    def take(self, sender: int, media: int) -> list[bytes]:
+        c = self._c
+        if not self._pending:
+            size = self._lib.step_build(c, self._endpoint.c, sender, media, self._out)
+            if size >= 0:
+                return [bytes(ffi.buffer(self._out, size))] if size else []
+        new = range(max(self._seen, c.recent_at - 256), c.recent_at)
+        self._reported.update((c.recent[n & 255], c.recent_us[n & 255]) for n in new)
+        self._seen = c.recent_at
+        self._highest, self._next, self._count = c.highest, c.next, c.count
+        self.extend(self._endpoint.noted())
+        packets = super().take(sender, media)
+        c.highest, c.next, c.count = self._highest, self._next, self._count
+        return packets
 
 
 class Trend(trend.Trend):
@@ -359,8 +391,11 @@ class Forwarding(forward.Forwarding):
     def __init__(self, sock: socket.socket, owner: Owner, lib: Any) -> None:
         super().__init__(sock, owner)
         self._lib = lib
-        self._step = lib.step_new(sock.fileno(), _theirs("srtp_unprotect"), _theirs("srtp_unprotect_rtcp"), _theirs("srtp_protect"))
+        self._step = lib.step_new(
+            sock.fileno(), _theirs("srtp_unprotect"), _theirs("srtp_unprotect_rtcp"), _theirs("srtp_protect"), _theirs("srtp_protect_rtcp")
+        )
         self._digest = ffi.new("step_digest *")  # one for all: a feedback is done with before the next
+        self._feedback = ffi.new("uint8_t[1500]")
         self._event, self._left = ffi.new("step_event *"), ffi.new("int *")
 
     def close(self) -> None:
@@ -382,6 +417,15 @@ class Forwarding(forward.Forwarding):
 
     def estimator(self, now: float) -> Estimator:
         return Estimator(now, history=History(self._lib, self._digest), trend=Trend(self._lib))
+
+    def builder(self, endpoint: forward.Endpoint) -> FeedbackBuilder:
+        return FeedbackBuilder(self._lib, cast("Endpoint", endpoint), self._feedback)
+
+    def send_rtcp(self, endpoint: forward.Endpoint, packet: bytes) -> None:
+        if endpoint.tcp is not None or endpoint.address is None or self._step is None:
+            super().send_rtcp(endpoint, packet)
+        else:
+            self._lib.step_send_rtcp(self._step, cast("Endpoint", endpoint).c, packet, len(packet))
 
     def know(self, address: Address, endpoint: forward.Endpoint) -> None:
         super().know(address, endpoint)

@@ -260,3 +260,85 @@ int step_told(step_link *l, const uint8_t *packet, uint32_t size, double now) {
     l->told_at = now;
     return STEP_TOLD;
 }
+
+/* Feedback about what a publisher sent (draft-holmer-rmcat-transport-wide-cc-extensions-01, 3.1), as twcc.FeedbackBuilder builds it.
+
+   Only the common case: everything since the last one came in order and in time, a few missing at most. Length of the packet in `out`
+   (1,500 bytes); 0: nothing came; -1: not the common case, nothing is changed. */
+enum { IN_ORDER = 200 };
+
+int step_build(step_builder *b, step_endpoint *e, uint32_t sender, uint32_t media, uint8_t *out) {
+    uint32_t n = e->noted_count;
+    if (!n) return 0;
+    if (b->highest < 0 || b->highest + 1 != b->next || n > IN_ORDER) return -1;
+    int64_t expected = b->next, before = (int64_t)(e->noted[0] >> 16) / 64000 * 64000, clock = before;
+    uint8_t symbols[2 * IN_ORDER];
+    int16_t deltas[IN_ORDER];
+    uint32_t count = 0, octets = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t sequence = expected - 1 + (int16_t)((uint16_t)e->noted[i] - (uint16_t)(expected - 1)), at = (int64_t)(e->noted[i] >> 16);
+        if (sequence < expected || sequence - expected > 20 || count + (uint32_t)(sequence - expected) + 1 > 2 * IN_ORDER) return -1;
+        int64_t ticks = (at - clock + 125) / 250;
+        octets += (sequence > expected ? 4 : 0) + (ticks <= 0xFF ? 1 : 2);
+        if (at + 125 < clock || ticks > 0x7FFF || octets > 900) return -1;
+        while (expected < sequence) {
+            symbols[count++] = 0;
+            expected++;
+        }
+        symbols[count++] = ticks <= 0xFF ? 1 : 2;
+        deltas[i] = (int16_t)ticks;
+        clock += ticks * 250;
+        expected++;
+    }
+
+    uint32_t at = 20;
+    for (uint32_t i = 0; i < count;) { /* twcc.chunks */
+        uint32_t ahead = count - i < 14 ? count - i : 14, capacity = 14, same = 0, value;
+        for (uint32_t k = 0; k < ahead; k++)
+            if (symbols[i + k] == 2) capacity = 7;
+        uint32_t window = ahead < capacity ? ahead : capacity;
+        while (same < window && symbols[i + same] == symbols[i]) same++;
+        if (same == window) {
+            uint32_t stop = i + window;
+            while (stop < count && symbols[stop] == symbols[i]) stop++;
+            value = (uint32_t)symbols[i] << 13 | (stop - i);
+            i = stop;
+        } else {
+            uint32_t bits = capacity == 14 ? 1 : 2;
+            value = capacity == 14 ? 2 : 3;
+            for (uint32_t k = 0; k < window; k++) value = value << bits | symbols[i + k];
+            value <<= bits * (capacity - window);
+            i += window;
+        }
+        out[at++] = (uint8_t)(value >> 8);
+        out[at++] = (uint8_t)value;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        if (deltas[i] > 0xFF) out[at++] = (uint8_t)(deltas[i] >> 8);
+        out[at++] = (uint8_t)deltas[i];
+    }
+    uint32_t padding = (4 - at % 4) % 4;
+    memset(out + at, 0, 4);
+    at += padding;
+    if (padding) out[at - 1] = (uint8_t)padding;
+    uint32_t reference = (uint32_t)(before / 64000), base = (uint32_t)b->next;
+    const uint8_t head[20] = {
+        (uint8_t)(padding ? 0xAF : 0x8F), 205, (uint8_t)((at / 4 - 1) >> 8), (uint8_t)(at / 4 - 1),
+        (uint8_t)(sender >> 24), (uint8_t)(sender >> 16), (uint8_t)(sender >> 8), (uint8_t)sender,
+        (uint8_t)(media >> 24), (uint8_t)(media >> 16), (uint8_t)(media >> 8), (uint8_t)media,
+        (uint8_t)(base >> 8), (uint8_t)base, (uint8_t)(count >> 8), (uint8_t)count,
+        (uint8_t)(reference >> 16), (uint8_t)(reference >> 8), (uint8_t)reference, b->count++,
+    };
+    memcpy(out, head, sizeof head);
+
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t place = b->recent_at++ & 255;
+        int64_t sequence = b->next + (uint16_t)((uint16_t)e->noted[i] - (uint16_t)b->next);
+        b->recent[place] = sequence;
+        b->recent_us[place] = (int64_t)(e->noted[i] >> 16);
+    }
+    b->next = expected;
+    b->highest = expected - 1;
+    e->noted_count = 0;
+    return (int)at;
+}

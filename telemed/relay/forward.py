@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 from telemed.relay.estimator import Estimator
 from telemed.relay.srtp import Keys, ffi, lib
 from telemed.relay.trend import Trend
-from telemed.relay.twcc import Digest, SendHistory
+from telemed.relay.twcc import Digest, FeedbackBuilder, SendHistory
 from telemed.wire import vp8
 
 log = logging.getLogger(__name__)
@@ -92,10 +92,6 @@ class Endpoint:
     def drop(self, ssrc: int) -> None:
         """It does no longer."""
         self.streams.pop(ssrc, None)
-
-    def noted(self) -> list[int]:
-        """Arrivals that `arrived` was not told of, as it is told; each once."""
-        return []
 
     def remember(self, history: SendHistory) -> None:
         """Let `history` know of each packet sent with a transport-wide sequence number."""
@@ -246,6 +242,10 @@ class Forwarding:
     def estimator(self, now: float) -> Estimator:
         """What a subscriber's link carries."""
         return Estimator(now)
+
+    def builder(self, endpoint: Endpoint) -> FeedbackBuilder:
+        """What is told to a publisher of its packets' arrivals."""
+        return FeedbackBuilder()
 
     def know(self, address: Address, endpoint: Endpoint) -> None:
         """Datagrams from `address` are this endpoint's."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from telemed.wire import rtcp
 
 CHOOSE_SECONDS: Final = 0.2
-CALM_SECONDS: Final = 0.6  # while the link carries all that is wanted, and a fifth more
+CALM_SECONDS: Final = 1.0  # while the link carries all that is wanted, and a fifth more
 
 
 class Link:

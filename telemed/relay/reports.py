@@ -9,7 +9,6 @@ from telemed.relay.forward import Stream
 from telemed.relay.link import Link
 from telemed.relay.mos import mos
 from telemed.relay.track import Slot, Track
-from telemed.relay.twcc import FeedbackBuilder
 from telemed.wire import rtcp
 from telemed.wire.errors import WireError
 
@@ -54,7 +53,7 @@ class Reports:
         self._peer = peer
         self.ssrc = secrets.randbits(32) | 1
         self.link = Link(peer, peer.created)
-        self._feedback = FeedbackBuilder()
+        self._feedback = peer.relay.forwarding.builder(peer.endpoint)
         peer.endpoint.arrived = self._feedback.note
         peer.endpoint.remember(self.link.history)
         peer.endpoint.follow(self.link.history, self.link.trend)
@@ -161,8 +160,6 @@ class Reports:
         """Ten times a second."""
         endpoint = self._peer.endpoint
         reports = b""
-        if noted := endpoint.noted():
-            self._feedback.extend(noted)
         feedback = self._feedback.take(self.ssrc, next(iter(endpoint.streams), 0)) if len(self._feedback) else []
         if now >= self._report_at:
             self._report_at = max(self._report_at + REPORT_SECONDS, now)

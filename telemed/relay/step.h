@@ -117,12 +117,21 @@ struct step_link {
     double delay, tail, newest, last_sent, first_sent, first_came;
 };
 
+/* What FeedbackBuilder keeps (twcc.py), for feedback about packets that came in order: all else is Python's. */
+typedef struct {
+    int64_t highest, next;          /* unwrapped; highest -1: nothing yet */
+    uint8_t count;
+    uint32_t recent_at;             /* of reported ones, a ring of sequence and arrival in us */
+    int64_t recent[256], recent_us[256];
+} step_builder;
+
+int step_build(step_builder *builder, step_endpoint *endpoint, uint32_t sender, uint32_t media, uint8_t *out);
 int step_told(step_link *link, const uint8_t *packet, uint32_t size, double now);
 int step_feedback(const uint8_t *body, uint32_t size, const step_history *history, step_digest *digest);
 void step_trend_restart(step_trend *trend);
 int step_trend_feed(step_trend *trend, const step_digest *digest);
 
-step *step_new(int fd, step_srtp unprotect, step_srtp unprotect_rtcp, step_srtp protect);
+step *step_new(int fd, step_srtp unprotect, step_srtp unprotect_rtcp, step_srtp protect, step_srtp protect_rtcp);
 void step_free(step *s);
 uint64_t step_unsent(const step *s);
 int step_know(step *s, const void *address, step_endpoint *endpoint);
@@ -135,4 +144,5 @@ step_stream *step_stream_new(uint32_t slots);
 void step_stream_free(step_stream *stream);
 int step_stream_to(step_stream *stream, step_forwarder **forwarders, uint32_t count);
 int step_keep(step_stream *stream, uint32_t slot, const uint8_t *head, const uint8_t *payload, uint32_t size);
+int step_send_rtcp(step *s, step_endpoint *endpoint, const uint8_t *packet, uint32_t size);
 int step_pump(step *s, int *left, step_event *event);
