@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 from telemed.ports import Source
 from telemed.relay.allocate import Allocator, Wanted
 from telemed.relay.probe import Probe
+from telemed.relay.twcc import Gather
 
 if TYPE_CHECKING:
     from telemed.relay.peer import Peer
@@ -25,6 +26,7 @@ class Link:
         self._allocator = Allocator()
         self._choose_at = now
         self._calm = False
+        self._gather = Gather()
         self._sent = (now, 0, 0)  # time, bytes, packets
         self.probe: Probe | None = None
         self._probed = 0
@@ -42,7 +44,11 @@ class Link:
     def feedback(self, packet: "rtcp.RawFeedback", now: float) -> None:
         """Transport-wide feedback came. Raises WireError."""
         self._peer.endpoint.told_by(packet.sender)
-        self.told(self.history.digest(packet.body), now)
+        gather = self._gather
+        digest = (gather.calm and self.history.whole(packet.body)) or self.history.digest(packet.body)
+        told = gather.take(digest, self.trend.follow, now)
+        if told is not None:
+            self.told(told, now)
 
     def told(self, digest: "Digest", now: float) -> None:
         """What feedback told of this link."""
@@ -52,7 +58,12 @@ class Link:
             self._choose(now)
         elif self._calm and not self._plenty():
             self.hurry()
-        self._peer.endpoint.watch(self._calm and self.probe is None, estimator.least)
+        self._watch(self._calm and self.probe is None)
+
+    def _watch(self, calm: bool) -> None:
+        least = self._estimator.least
+        self._gather.calm, self._gather.least = calm, least
+        self._peer.endpoint.watch(calm, least)
 
     def hurry(self) -> None:
         """Choose at the next tick, and let that be soon."""
@@ -91,7 +102,7 @@ class Link:
             self.probe = self._estimator.poll(now)
             if self.probe is not None:
                 self._probed = endpoint.sent_bytes
-                endpoint.watch(False, self._estimator.least)
+                self._watch(False)
                 self._peer.relay.probing.add(self)
 
     def probe_tick(self, now: float) -> bool:
