@@ -12,6 +12,7 @@ HEADROOM = 1.15  # a better choice must fit this much over its rate
 TOLERANCE = 1.05  # the present choice may be this much over the estimate, for as long as
 OVER_TIME = 0.6  # s; beyond SEVERE it falls at once
 SEVERE = 1.3
+PAUSE_TIME, PAUSE_SEVERE = 1.0, 1.6  # the same where nothing is left but to pause: the picture is worth a second look
 HOLD = 0.6  # s for which a better choice must fit before it is taken
 HOLD_LIMIT = 40.0  # s, after failed climbs
 FAILED_WITHIN = 12.0  # s; a fall so soon after a climb means that the climb failed
@@ -172,7 +173,7 @@ class Allocator:
         if changed:  # other tracks or wishes: shared anew, no one keeps a place by having come first
             self._over = -1.0
             levels = _share(budget / HEADROOM, ladders)
-            left = budget - sum(ladder.steps[level][2] for ladder, level in zip(ladders, levels, strict=True))
+            left = budget * TOLERANCE - sum(ladder.steps[level][2] for ladder, level in zip(ladders, levels, strict=True))
             for ladder, level in zip(ladders, levels, strict=True):
                 more = ladder.rate - ladder.steps[level][2]
                 if ladder.level > level and more <= left:  # headroom is for climbing, not a reason to fall
@@ -183,7 +184,9 @@ class Allocator:
         if total > budget * TOLERANCE:
             if self._over < 0.0:
                 self._over = now
-            if total > budget * SEVERE or now - self._over >= OVER_TIME:
+            last = all(ladder.level <= 1 for ladder in ladders)
+            severe, patience = (PAUSE_SEVERE, PAUSE_TIME) if last else (SEVERE, OVER_TIME)
+            if total > budget * severe or now - self._over >= patience:
                 self._over = -1.0
                 for ladder, level in zip(ladders, _share(budget, ladders, ceilings=True), strict=True):
                     self._fall(ladder, level, now, total)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 NAMES: Final = {"opus": "opus"}  # as RFC 7587 writes it; the others are written in capitals
 KEYFRAME_SECONDS: Final = 0.5  # between two requests to one publisher's stream, however many subscribers ask
-OVERHEAD: Final = 34  # octets of a packet beside its payload: RTP header 12, extensions 8 to 12, SRTP tag 10 or 16; estimates have them too
+OVERHEAD: Final = 20  # octets of a packet beside its payload as the estimate counts it: RTP header 12, extensions 8
 
 
 @dataclass(frozen=True, slots=True)
