@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 from telemed.relay.estimator import Estimator
 from telemed.relay.srtp import Keys, ffi, lib
 from telemed.relay.twcc import SendHistory
-from telemed.wire import vp8
+from telemed.wire import vp8, vp9
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,8 @@ MISSING_MAX: Final = 256  # sequence numbers asked for again at most; beyond, a 
 REORDERED: Final = 1000  # further apart is a new start of the stream (RFC 3550 A.1 has 3000 for both)
 PADDING: Final = 255  # the most that one packet can have of it
 _PADDING: Final = bytes(PADDING - 1) + bytes([PADDING])
-ALL_LAYERS: Final = 3  # VP8 has four temporal layers at most
+ALL_LAYERS: Final = 3  # four spatial and four temporal layers at most are told apart
+NUMBERED, VP9, AV1 = 1, 2, 3  # Stream.layered: temporal layers of VP8; spatial and temporal ones (SVC)
 HISTORY: Final = 128  # stretches; each frame that is left out ends one
 BEDE: Final = 0xBEDE  # one-byte header extensions (RFC 8285 4.2)
 
@@ -42,7 +43,7 @@ _WITH_BOTH: Final = struct.Struct("!BBHIIHHBHBBxxx").pack_into  # two words: tha
 _WITH_LEVEL: Final = struct.Struct("!BBHIIHHBBxx").pack_into
 
 
-Offsets = tuple[int, int, int, int]
+Offsets = tuple[int, int, int, int, int]  # of sequence, rtp, picture id, TL0PICIDX; the highest spatial layer of the stretch
 Picture = tuple[int, bool, int, int, int, int]  # as vp8.picture gives it
 
 
@@ -106,8 +107,8 @@ class Stream:
 
     __slots__ = (
         "bytes", "cache", "clock", "cycles", "endpoint", "first", "forwarders", "highest", "jitter", "keyframe", "last_rtp", "last_time",
-        "layered", "level_sum", "levels", "mask", "missing", "owner", "packets", "recorder", "report", "rtx_of", "ssrc", "temporal_bytes",
-        "transit", "vp8", "waiting",
+        "layer_bytes", "layered", "level_sum", "levels", "mask", "missing", "owner", "packets", "recorder", "report", "rtx_of", "ssrc",
+        "svc", "transit", "vp8", "waiting",
     )
 
     def __init__(self, endpoint: Endpoint, ssrc: int, clock: int, video: bool, owner: Any) -> None:
@@ -132,8 +133,10 @@ class Stream:
         self.levels = 0
         self.level_sum = 0
         self.vp8 = 0  # payload type of VP8, 0: it is not agreed on
-        self.layered = False  # its pictures have numbers, which must stay continuous for each subscriber
-        self.temporal_bytes = [0, 0, 0, 0]  # by temporal layer, while layered
+        # NUMBERED: its pictures have numbers, which must stay continuous for each subscriber; VP9, AV1: packets name their layers.
+        self.layered = 0
+        self.svc = 0  # payload type of the VP9 or AV1 that names layers
+        self.layer_bytes = [0] * 16  # by 4 * spatial + temporal layer, while layered
 
     @property
     def expected(self) -> int:
@@ -147,7 +150,7 @@ class Forwarder:
     __slots__ = (
         "counter_byte", "endpoint", "frame", "history", "last_picture", "last_rtp", "last_sequence", "last_time", "last_tl0", "level_byte",
         "octets", "owner", "packets", "passing", "payload_types", "picture_offset", "rtp_offset", "rtx_payload_types", "rtx_sequence",
-        "rtx_ssrc", "sequence_offset", "ssrc", "started", "stream", "switched", "target", "temporal", "tl0_offset",
+        "rtx_ssrc", "sequence_offset", "spatial", "ssrc", "started", "stream", "switched", "target", "temporal", "tl0_offset", "top",
     )
 
     def __init__(self, endpoint: Endpoint, ssrc: int, payload_types: bytes, owner: Any) -> None:
@@ -167,8 +170,9 @@ class Forwarder:
         self.picture_offset = self.tl0_offset = 0
         self.last_picture = self.last_tl0 = -1
         self.temporal = self.passing = ALL_LAYERS  # the highest wanted, and the highest that passes until a frame allows a change
+        self.spatial = self.top = ALL_LAYERS  # the same of spatial layers
         self.frame = -1  # timestamp of the frame that was decided on last
-        # (first outgoing sequence number, stream, offsets of sequence, rtp, picture id, TL0PICIDX) of earlier stretches, newest last.
+        # (first outgoing sequence number, stream, offsets) of earlier stretches, newest last.
         self.history: deque[tuple[int, Stream, Offsets]] = deque(maxlen=HISTORY)
         self.rtx_ssrc = 0
         self.rtx_sequence = 0
@@ -418,11 +422,16 @@ class Forwarding:
         payload = view[at:size]
         if stream.waiting and (stream.keyframe is None or stream.keyframe(payload, second)) and not late:
             begun = vp8.picture(payload) if stream.vp8 > 0 and stream.vp8 == second & 127 else None
-            stream.layered = begun is not None
+            if stream.layered <= NUMBERED:
+                stream.layered = NUMBERED if begun is not None else 0
             self._switch(stream, sequence, rtp, now, begun)
-        picture = self._picture(stream, second, payload) if stream.layered else None
-        if picture is not None:
-            stream.temporal_bytes[picture[0]] += size - at
+        picture = None
+        if stream.layered:
+            if stream.layered > NUMBERED and self._svc(stream, second, sequence, rtp, level, payload, late, now):
+                return
+            picture = self._picture(stream, second, payload)
+            if picture is not None:
+                stream.layer_bytes[picture[0]] += size - at
         length, out, pointer = self._length, self._out, self._out_pointer
         out_view, protect, send = self._out_view, lib.srtp_protect, self.sock.sendto
         for forwarder in stream.forwarders:
@@ -444,7 +453,7 @@ class Forwarding:
                 if earlier is None:
                     continue
                 number, stamp = (sequence + earlier[0]) & 0xFFFF, (rtp + earlier[1]) & 0xFFFFFFFF
-                _, _, picture_offset, tl0_offset = earlier
+                _, _, picture_offset, tl0_offset, _ = earlier
             if forwarder.counter_byte:
                 counter = to.counter = (to.counter + 1) & 0xFFFF
                 if forwarder.level_byte and level != 255:
@@ -494,7 +503,7 @@ class Forwarding:
 
     @staticmethod
     def _picture(stream: Stream, second: int, payload: memoryview) -> Picture | None:
-        return vp8.picture(payload) if stream.layered and second & 127 == stream.vp8 else None
+        return vp8.picture(payload) if stream.layered == NUMBERED and second & 127 == stream.vp8 else None
 
     def _passes(self, forwarder: Forwarder, picture: Picture, sequence: int, rtp: int, late: bool) -> bool:
         """Whether the frame's temporal layer goes to this subscriber; what does not leaves no gap in the numbers."""
@@ -514,6 +523,111 @@ class Forwarding:
         if fresh:
             forwarder.picture_offset = (forwarder.picture_offset - 1) & 0x7FFF
         return False
+
+    # Spatial and temporal layers in one stream (SVC).
+
+    def _svc(
+        self, stream: Stream, second: int, sequence: int, rtp: int, level: int, payload: memoryview, late: bool, now: float
+    ) -> bool:
+        """To each subscriber the layers that were chosen for it. False: the packet names no layer, and goes as any other.
+
+        Numbers of pictures stay the publisher's: a receiver of SVC expects that layers, and pictures of them, are missing.
+        """
+        layer = vp9.layer(payload) if second & 127 == stream.svc else None
+        if layer is None:
+            return False
+        spatial, temporal, _, _, end = layer
+        stream.layer_bytes[4 * spatial + temporal] += len(payload)
+        for forwarder in stream.forwarders:
+            kind = forwarder.payload_types[second]
+            if not kind or forwarder.endpoint.tx is None:
+                continue
+            if late:
+                if spatial > forwarder.top or temporal > forwarder.passing:
+                    continue
+            elif not self._goes(forwarder, layer, sequence, rtp):
+                self._skip(forwarder, sequence)
+                continue
+            offsets: Offsets | None = self._offsets(forwarder)
+            if late and ((sequence - forwarder.switched) & 0xFFFF) > 0x8000:
+                offsets = self._earlier(forwarder, stream, sequence)
+            if offsets is None:
+                continue
+            if end and spatial == offsets[4]:
+                kind |= 0x80  # the last packet that a picture has for this subscriber (RFC 9628 4.1)
+            number, stamp = (sequence + offsets[0]) & 0xFFFF, (rtp + offsets[1]) & 0xFFFFFFFF
+            self._deliver(forwarder, kind, number, stamp, level, payload, late, now)
+        return True
+
+    def _goes(self, forwarder: Forwarder, layer: tuple[int, int, int, bool, bool], sequence: int, rtp: int) -> bool:
+        """Whether a layer frame of VP9 goes to this subscriber. Layers are left between pictures, and taken up where none is needed
+        that the subscriber does not have.
+        """
+        spatial, temporal, begins, up, _ = layer
+        if rtp != forwarder.frame:
+            forwarder.frame = rtp
+            passing, top = min(forwarder.passing, forwarder.temporal), min(forwarder.top, forwarder.spatial)
+            if begins == 2:
+                passing, top = forwarder.temporal, forwarder.spatial
+            elif up and temporal <= passing:
+                passing = forwarder.temporal  # later pictures of higher layers need none of those before this one (RFC 9628 4.2, U)
+            forwarder.passing = passing
+            if top != forwarder.top:
+                self._reach(forwarder, top, sequence)
+        elif (
+            begins and forwarder.top < spatial <= forwarder.spatial and temporal <= forwarder.passing
+            and (begins == 2 or spatial == forwarder.top + 1)
+        ):  # fmt: skip
+            self._reach(forwarder, spatial, sequence)  # the layer begins within a picture: it needs at most the one below
+        return spatial <= forwarder.top and temporal <= forwarder.passing
+
+    def _reach(self, forwarder: Forwarder, top: int, sequence: int) -> None:
+        """Another highest spatial layer from `sequence` on."""
+        if sequence != forwarder.switched:
+            self._remember(forwarder)
+        forwarder.top, forwarder.switched = top, sequence
+
+    def _deliver(
+        self, forwarder: Forwarder, kind: int, number: int, stamp: int, level: int, payload: memoryview, late: bool, now: float
+    ) -> None:
+        """One packet to one subscriber, as `_packet` does it for what needs no thought."""
+        to, out, at = forwarder.endpoint, self._out, 12
+        with_level = forwarder.level_byte and level != 255
+        if forwarder.counter_byte:
+            counter = to.counter = (to.counter + 1) & 0xFFFF
+            if with_level:
+                _WITH_BOTH(out, 0, 0x90, kind, number, stamp, forwarder.ssrc, BEDE, 2, forwarder.counter_byte, counter,
+                           forwarder.level_byte, level)
+                at = 24
+            else:
+                _WITH_COUNTER(out, 0, 0x90, kind, number, stamp, forwarder.ssrc, BEDE, 1, forwarder.counter_byte, counter)
+                at = 20
+            to.sent(counter, now, at + len(payload))
+        elif with_level:
+            _WITH_LEVEL(out, 0, 0x90, kind, number, stamp, forwarder.ssrc, BEDE, 1, forwarder.level_byte, level)
+            at = 20
+        else:
+            _PLAIN(out, 0, 0x80, kind, number, stamp, forwarder.ssrc)
+        end = at + len(payload)
+        self._out_view[at:end] = payload
+        self._length[0] = end
+        if lib.srtp_protect(to.tx, self._out_pointer, self._length):
+            self.unsent += 1
+            return
+        if to.tcp is None:
+            try:
+                self.sock.sendto(self._out_view[: self._length[0]], to.address)
+            except OSError:
+                self.unsent += 1
+                return
+        else:
+            to.tcp.write(self._out_view[: self._length[0]])
+        forwarder.packets += 1
+        forwarder.octets += end - at
+        to.sent_packets += 1
+        to.sent_bytes += end
+        if not late:
+            forwarder.last_sequence, forwarder.last_rtp, forwarder.last_time = number, stamp, now
 
     def _resent(self, stream: Stream, at: int, size: int, now: float) -> None:
         """A packet that came by RTX (RFC 4588 4): made what it was and forwarded as one that is late."""
@@ -592,13 +706,14 @@ class Forwarding:
             if picture is not None and forwarder.last_picture >= 0:
                 forwarder.picture_offset = (forwarder.last_picture + 1 - picture[4]) & 0x7FFF
                 forwarder.tl0_offset = (forwarder.last_tl0 + 1 - picture[5]) & 0xFF
-        forwarder.passing, forwarder.frame = forwarder.temporal, -1
+        forwarder.passing, forwarder.top, forwarder.frame = forwarder.temporal, forwarder.spatial, -1
         forwarder.started = True
         forwarder.switched = sequence
 
     def _skip(self, forwarder: Forwarder, sequence: int) -> None:
         """`sequence` is left out: those after it move up by one."""
-        self._remember(forwarder)
+        if sequence != forwarder.switched:  # else nothing went since the last time
+            self._remember(forwarder)
         forwarder.sequence_offset = (forwarder.sequence_offset - 1) & 0xFFFF
         forwarder.switched = (sequence + 1) & 0xFFFF
 
@@ -616,7 +731,7 @@ class Forwarding:
 
     @staticmethod
     def _offsets(forwarder: Forwarder) -> Offsets:
-        return forwarder.sequence_offset, forwarder.rtp_offset, forwarder.picture_offset, forwarder.tl0_offset
+        return forwarder.sequence_offset, forwarder.rtp_offset, forwarder.picture_offset, forwarder.tl0_offset, forwarder.top
 
     # Resending and sending.
 
@@ -645,6 +760,10 @@ class Forwarding:
         if picture is not None and (offsets[2] or offsets[3]):
             payload = bytearray(kept)
             _renumber(payload, 0, picture, offsets[2], offsets[3])
+        if stream.layered == VP9 and second & 127 == stream.svc:
+            layer = vp9.layer(kept)
+            if layer is not None and layer[4] and layer[0] == offsets[4]:
+                second |= 0x80
         return self._emit(forwarder, second, number, (rtp + offsets[1]) & 0xFFFFFFFF, payload, now)
 
     def pad(self, forwarder: Forwarder, now: float) -> int:

@@ -13,7 +13,7 @@ from telemed.relay.identify import Identify
 from telemed.relay.negotiate import AUDIO_LEVEL, MID, REPAIRED_RID, RID, TRANSPORT_WIDE, Line, Local, Plan, Sending, answer, read
 from telemed.relay.reports import Reports
 from telemed.relay.tcp import TcpConnection
-from telemed.relay.track import Slot, Track
+from telemed.relay.track import SPATIAL, Slot, Track
 from telemed.wire import rtcp, stun
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Peer:
         """What this subscriber wants of a track at most."""
         for slot in self.slots.values():
             if slot.track is not None and slot.track.id == track_id:
-                slot.wanted_layer = layer if layer in slot.track.rids else None
+                slot.wanted_layer = layer if layer in (slot.track.rids or SPATIAL) else None
                 slot.asked_pause = paused
                 slot.priority = priority
                 slot.update()

@@ -4,6 +4,7 @@ import random
 import socket
 import struct
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from hypothesis import strategies as st
 from telemed.relay import srtp
 from telemed.relay.build import Form, choose, library
 from telemed.relay.estimator import Estimator
-from telemed.relay.forward import Endpoint, Stream
+from telemed.relay.forward import VP9, Endpoint, Stream
 from telemed.relay.twcc import FeedbackBuilder, SendHistory
 from telemed.wire.errors import WireError
+from telemed.wire.vp9 import keyframe
 from tests.telemed.relay.forms import have
 from tests.telemed.relay.test_forward import PROFILE, session
 
@@ -35,7 +37,8 @@ class Wire:
 class World:
     """One publisher of two video layers and sound; five subscribers, one of them by TCP and one who agreed on no extension."""
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: Form, vp9: Sequence[int] = ()) -> None:
+        """`vp9`: SSRCs of streams with spatial and temporal layers."""
         self.relay, self.publisher, self.subscriber = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3))
         for s in (self.relay, self.publisher, self.subscriber):
             s.bind(("127.0.0.1", 0))
@@ -54,6 +57,8 @@ class World:
         for stream in self.streams:
             stream.vp8 = 96 if stream.ssrc != 3 else 0
             stream.keyframe = None if stream.ssrc == 3 else lambda payload, _: not payload[0] & 1
+            if stream.ssrc in vp9:
+                stream.svc, stream.layered, stream.keyframe = 96, VP9, lambda payload, _: keyframe(payload)
             self.source.add(stream)
         self.wire = Wire()
         self.histories = [SendHistory() for _ in range(5)]
@@ -114,7 +119,8 @@ class World:
             [(s.highest, s.cycles, s.packets, s.bytes, s.last_rtp, s.levels, s.level_sum, sorted(s.missing)) for s in self.streams],
             [(w.packets, w.octets, w.last_sequence, w.last_rtp, w.sequence_offset) for w in self.ways],
             [(w.picture_offset, w.tl0_offset, w.last_picture, w.last_tl0, w.temporal, w.passing, w.frame) for w in self.ways],
-            [list(s.temporal_bytes) for s in self.streams],
+            [(w.spatial, w.top, w.switched, [(begin, of.ssrc, offsets) for begin, of, offsets in w.history]) for w in self.ways],
+            [list(s.layer_bytes) for s in self.streams],
             [(e.bad, e.received_packets, e.received_bytes, e.sent_packets, e.sent_bytes, e.counter) for e in [self.source, *self.sinks]],
             [(list(h.sequences), list(h.sizes)) for h in self.histories],
             [s.cache[n] for s in self.streams for n in range(0, 128, 7)],
@@ -154,10 +160,23 @@ def described(rng: random.Random, number: int) -> bytes:
     return head[: rng.randrange(len(head))] if rng.random() < 0.01 else head
 
 
+def layer_frame(rng: random.Random, number: int) -> bytes:
+    """A VP9 payload descriptor: a picture of three layer frames of two packets each, of any kind and sometimes cut short."""
+    picture, part = divmod(number, 6)
+    first = 0xA0 | (0x08, 0x04)[part % 2] | rng.choice((0, 0x10)) | (0x40 if picture % 50 and rng.random() < 0.97 else 0)
+    temporal, spatial = (0, 2, 1, 2)[picture % 4] if rng.random() < 0.98 else rng.randrange(8), part // 2
+    layer = temporal << 5 | rng.choice((0, 0x10)) | (spatial if rng.random() < 0.98 else rng.randrange(8)) << 1 | rng.choice((0, 1))
+    short = rng.random() < 0.1
+    name = bytes([picture & 0x7F]) if short else bytes([0x80 | picture >> 8 & 0x7F, picture & 0xFF])
+    head = bytes([first]) + name + bytes([layer]) + bytes([picture // 4 & 0xFF])
+    return head[: rng.randrange(len(head))] if rng.random() < 0.01 else head
+
+
+@pytest.mark.parametrize("vp9", [(), (1,), (1, 2)])
 @pytest.mark.parametrize("seed", range(4))
-def test_both_forms_send_the_same_datagrams_and_count_the_same(seed: int) -> None:
+def test_both_forms_send_the_same_datagrams_and_count_the_same(seed: int, vp9: tuple[int, ...]) -> None:
     rng = random.Random(seed)
-    worlds = World("python"), World("compiled")
+    worlds = World("python", vp9), World("compiled", vp9)
     numbers = [65_400, 10, 30_000, 500]
     counter = 65_000
     held: deque[bytes] = deque()
@@ -173,6 +192,10 @@ def test_both_forms_send_the_same_datagrams_and_count_the_same(seed: int) -> Non
                 n, temporal = rng.randrange(10), rng.randrange(4)
                 for world in worlds:
                     world.ways[n].temporal = temporal
+                if vp9:
+                    spatial = rng.randrange(4)
+                    for world in worlds:
+                        world.ways[n].spatial = spatial
             if kind > 0.98:
                 for world in worlds:
                     world.sinks[2].tcp = None if world.sinks[2].tcp else world.wire
@@ -186,12 +209,11 @@ def test_both_forms_send_the_same_datagrams_and_count_the_same(seed: int) -> Non
                 csrcs = rng.randrange(3) if rng.random() < 0.1 else 0
                 first = 0x80 | (0x10 if extra else 0) | (0x20 if padding else 0) | csrcs
                 payload = rng.randbytes(rng.choice((0, 1, 30, 1100))) if padding else rng.randbytes(rng.choice((1, 30, 160, 1100)))
-                if len(payload) > 20 and rng.random() < 0.8:
-                    payload = described(rng, numbers[which]) + payload
-                packet = struct.pack(
-                    "!BBHII", first, 96 | rng.choice((0, 128)), numbers[which] & 0xFFFF, 3000 * numbers[which] & 0xFFFFFFFF,
-                    which + 1,
-                )  # fmt: skip
+                svc = which + 1 in vp9
+                if len(payload) > 20 and rng.random() < (0.99 if svc else 0.8):
+                    payload = (layer_frame if svc else described)(rng, numbers[which]) + payload
+                stamp = 3000 * (numbers[which] // 6 if svc else numbers[which])
+                packet = struct.pack("!BBHII", first, 96 | rng.choice((0, 128)), numbers[which] & 0xFFFF, stamp & 0xFFFFFFFF, which + 1)
                 packet += bytes(4 * csrcs) + extra + payload + (bytes(4) + b"\5" if padding else b"")
                 data = worlds[0].keys.protect(packet)
                 how = rng.random()
