@@ -241,7 +241,7 @@ class Stream(forward.Stream):
 
     ssrc, clock, highest, cycles, packets, bytes = (_view(n) for n in ("ssrc", "clock", "highest", "cycles", "packets", "bytes"))
     jitter, transit, last_time, last_rtp = (_view(n) for n in ("jitter", "transit", "last_time", "last_rtp"))
-    levels, level_sum, vp8, svc = _view("levels"), _view("level_sum"), _view("vp8"), _view("svc")
+    levels, level_sum, vp8, svc, red = (_view(n) for n in ("levels", "level_sum", "vp8", "svc", "red"))
 
     def __init__(self, lib: Any, endpoint: Endpoint, ssrc: int, clock: int, video: bool, owner: Any) -> None:
         self._lib = lib
@@ -306,7 +306,7 @@ class Forwarder(forward.Forwarder):
     packets, octets = _view("packets"), _view("octets")
     picture_offset, tl0_offset, last_picture, last_tl0 = (_view(n) for n in ("picture_offset", "tl0_offset", "last_picture", "last_tl0"))
     temporal, passing, frame = _view("temporal"), _view("passing"), _view("frame")
-    spatial, top, switched = _view("spatial"), _view("top"), _view("switched")
+    spatial, top, switched, red = _view("spatial"), _view("top"), _view("switched"), _view("red")
 
     def __init__(self, endpoint: Endpoint, ssrc: int, payload_types: bytes, owner: Any) -> None:
         self.c = ffi.new("step_forwarder *")

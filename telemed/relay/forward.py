@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 from telemed.relay.estimator import Estimator
 from telemed.relay.srtp import Keys, ffi, lib
 from telemed.relay.twcc import SendHistory
-from telemed.wire import vp8, vp9
+from telemed.wire import red, vp8, vp9
 
 log = logging.getLogger(__name__)
 
@@ -107,8 +107,8 @@ class Stream:
 
     __slots__ = (
         "bytes", "cache", "clock", "cycles", "endpoint", "first", "forwarders", "highest", "jitter", "keyframe", "last_rtp", "last_time",
-        "layer_bytes", "layered", "level_sum", "levels", "mask", "missing", "owner", "packets", "recorder", "report", "rtx_of", "ssrc",
-        "svc", "transit", "vp8", "waiting",
+        "layer_bytes", "layered", "level_sum", "levels", "mask", "missing", "owner", "packets", "recorder", "red", "report", "rtx_of",
+        "ssrc", "svc", "transit", "vp8", "waiting",
     )
 
     def __init__(self, endpoint: Endpoint, ssrc: int, clock: int, video: bool, owner: Any) -> None:
@@ -136,6 +136,7 @@ class Stream:
         # NUMBERED: its pictures have numbers, which must stay continuous for each subscriber; VP9, AV1: packets name their layers.
         self.layered = 0
         self.svc = 0  # payload type of the VP9 or AV1 that names layers
+        self.red = 0  # payload type of redundant sound (RFC 2198), 0: none is agreed on
         self.layer_bytes = [0] * 16  # by 4 * spatial + temporal layer, while layered
 
     @property
@@ -149,14 +150,16 @@ class Forwarder:
 
     __slots__ = (
         "counter_byte", "endpoint", "frame", "history", "last_picture", "last_rtp", "last_sequence", "last_time", "last_tl0", "level_byte",
-        "octets", "owner", "packets", "passing", "payload_types", "picture_offset", "rtp_offset", "rtx_payload_types", "rtx_sequence",
-        "rtx_ssrc", "sequence_offset", "spatial", "ssrc", "started", "stream", "switched", "target", "temporal", "tl0_offset", "top",
+        "octets", "owner", "packets", "passing", "payload_types", "picture_offset", "red", "rtp_offset", "rtx_payload_types",
+        "rtx_sequence", "rtx_ssrc", "sequence_offset", "spatial", "ssrc", "started", "stream", "switched", "target", "temporal",
+        "tl0_offset", "top",
     )
 
     def __init__(self, endpoint: Endpoint, ssrc: int, payload_types: bytes, owner: Any) -> None:
         self.endpoint, self.ssrc, self.owner = endpoint, ssrc, owner
         # Second header byte in (marker and payload type) -> out; 0: the subscriber cannot have it.
         self.payload_types = payload_types
+        self.red = 0  # payload type in of redundant sound that the subscriber gets the newest block of, 0: none
         self.counter_byte = self.level_byte = 0  # first byte of each extension element, 0: not agreed
         self.stream: Stream | None = None
         self.target: Stream | None = None  # it switches to this one at the next keyframe
@@ -437,6 +440,8 @@ class Forwarding:
         for forwarder in stream.forwarders:
             kind = forwarder.payload_types[second]
             if not kind:
+                if forwarder.red and forwarder.red == second & 127:
+                    self._plain(forwarder, stream, second, sequence, rtp, level, payload, late, now)
                 continue
             to = forwarder.endpoint
             if to.tx is None:
@@ -524,6 +529,24 @@ class Forwarding:
             forwarder.picture_offset = (forwarder.picture_offset - 1) & 0x7FFF
         return False
 
+    def _plain(
+        self, forwarder: Forwarder, stream: Stream, second: int, sequence: int, rtp: int, level: int, payload: memoryview, late: bool,
+        now: float,
+    ) -> None:
+        """Of redundant sound the newest block, to who has not agreed on redundancy: one packet for one, so numbers stay as they are."""
+        if forwarder.endpoint.tx is None:
+            return
+        found = red.primary(payload)
+        kind = forwarder.payload_types[second & 0x80 | found[0]] if found is not None else 0
+        if found is None or not kind:
+            if not late:
+                self._skip(forwarder, sequence)
+            return
+        offsets = self._due(forwarder, stream, sequence, late)
+        if offsets is not None:
+            number, stamp = (sequence + offsets[0]) & 0xFFFF, (rtp + offsets[1]) & 0xFFFFFFFF
+            self._deliver(forwarder, kind, number, stamp, level, payload[found[1] :], late, now)
+
     # Spatial and temporal layers in one stream (SVC).
 
     def _svc(
@@ -548,9 +571,7 @@ class Forwarding:
             elif not self._goes(forwarder, layer, sequence, rtp):
                 self._skip(forwarder, sequence)
                 continue
-            offsets: Offsets | None = self._offsets(forwarder)
-            if late and ((sequence - forwarder.switched) & 0xFFFF) > 0x8000:
-                offsets = self._earlier(forwarder, stream, sequence)
+            offsets = self._due(forwarder, stream, sequence, late)
             if offsets is None:
                 continue
             if end and spatial == offsets[4]:
@@ -717,6 +738,12 @@ class Forwarding:
         forwarder.sequence_offset = (forwarder.sequence_offset - 1) & 0xFFFF
         forwarder.switched = (sequence + 1) & 0xFFFF
 
+    def _due(self, forwarder: Forwarder, stream: Stream, sequence: int, late: bool) -> Offsets | None:
+        """The offsets of a packet that came now or late; None: it is none of this subscriber's."""
+        if late and ((sequence - forwarder.switched) & 0xFFFF) > 0x8000:
+            return self._earlier(forwarder, stream, sequence)
+        return self._offsets(forwarder)
+
     def _earlier(self, forwarder: Forwarder, stream: Stream, sequence: int) -> Offsets | None:
         """The offsets that held when `sequence` of `stream` was due; None when it was not forwarded then."""
         for begin, of, offsets in reversed(forwarder.history):
@@ -764,6 +791,8 @@ class Forwarding:
             layer = vp9.layer(kept)
             if layer is not None and layer[4] and layer[0] == offsets[4]:
                 second |= 0x80
+        elif forwarder.red and forwarder.red == second & 127 and (found := red.primary(kept)) is not None:
+            second, payload = second & 0x80 | found[0], kept[found[1] :]
         return self._emit(forwarder, second, number, (rtp + offsets[1]) & 0xFFFFFFFF, payload, now)
 
     def pad(self, forwarder: Forwarder, now: float) -> int:

@@ -10,7 +10,7 @@ from telemed.relay.track import Format
 from telemed.wire import sdp
 
 # Codecs that pass; nothing is decoded, so this is what we know keyframes of.
-AUDIO: Final = frozenset(("opus",))
+AUDIO: Final = frozenset(("opus", "red"))
 VIDEO: Final = frozenset(("vp8", "vp9", "h264", "av1"))
 TRANSPORT_WIDE: Final = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 AUDIO_LEVEL: Final = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
@@ -144,6 +144,10 @@ def _codecs(media: sdp.Media, line: Line) -> None:
             numbers.add(codec.pt)
             line.formats.append(Format(codec.pt, name, codec.clock, codec.channels or 1, dict(codec.fmtp)))
             line.feedback[codec.pt] = [f for f in codec.feedback if f in FEEDBACK[line.kind]]
+    opus = {str(f.payload_type) for f in line.formats if f.name == "opus"}
+    # Redundant sound (RFC 2198) of anything but this m-line's Opus is none that is known.
+    line.formats = [f for f in line.formats if f.name != "red" or (f.parameters and {*"/".join(f.parameters).split("/")} <= opus)]
+    numbers = {f.payload_type for f in line.formats}
     for codec in media.codecs:
         if codec.name.lower() == "rtx" and codec.fmtp.get("apt", "").isdigit() and int(codec.fmtp["apt"]) in numbers:
             line.rtx[codec.pt] = int(codec.fmtp["apt"])

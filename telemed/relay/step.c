@@ -291,12 +291,32 @@ static int goes(const step_forwarder *f, const struct layer *l, uint16_t sequenc
     return f->switched == sequence ? 0 : -1; /* one that begins to leave out is remembered, for resending */
 }
 
-static void forward(step *s, step_stream *stream, uint8_t second, uint16_t sequence, uint32_t rtp, int level, const uint8_t *payload,
-                    uint32_t size, const struct picture *picture, const struct layer *layer) {
+/* red.primary: 0 when it is empty or cannot be read, else its place. */
+static uint32_t primary_of(const uint8_t *payload, uint32_t size, uint8_t *kind) {
+    uint32_t at = 0, before = 0;
+    while (at < size && payload[at] & 0x80) {
+        if (at + 4 > size) return 0;
+        before += get16(payload + at + 2) & 0x3FF;
+        at += 4;
+    }
+    if (at + 1 + before >= size) return 0;
+    *kind = payload[at];
+    return at + 1 + before;
+}
+
+static void forward(step *s, step_stream *stream, uint8_t second, uint16_t sequence, uint32_t rtp, int level, const uint8_t *whole,
+                    uint32_t all, const struct picture *picture, const struct layer *layer, uint32_t newest, uint8_t newest_kind) {
     for (uint32_t i = 0; i < stream->forwarder_count; i++) {
         step_forwarder *f = stream->forwarders[i];
         uint8_t kind = f->payload_types[second];
         step_endpoint *to = f->endpoint;
+        const uint8_t *payload = whole;
+        uint32_t size = all;
+        if (!kind && newest && f->red == (second & 127)) { /* Forwarding._plain */
+            kind = f->payload_types[(second & 0x80) | newest_kind];
+            payload += newest;
+            size -= newest;
+        }
         if (!kind || to->tx == NULL) continue;
         if (layer->there) {
             int go = goes(f, layer, sequence, rtp);
@@ -426,6 +446,17 @@ static int media(step *s, step_endpoint *e, uint8_t *data, uint32_t size) {
             if (f->payload_types[second] && f->endpoint->tx != NULL && goes(f, &layer, sequence, get32(data + 4)) < 0) return STEP_PACKET;
         }
 
+    uint32_t newest = 0;
+    uint8_t newest_kind = 0;
+    if (stream->red && stream->red == (second & 127)) {
+        newest = primary_of(data + at, end - at, &newest_kind);
+        for (uint32_t i = 0; i < stream->forwarder_count; i++) { /* one that cannot be unwrapped is left out */
+            const step_forwarder *f = stream->forwarders[i];
+            if (f->red != stream->red || f->payload_types[second]) continue;
+            if (!newest || !f->payload_types[(second & 0x80) | newest_kind]) return STEP_PACKET;
+        }
+    }
+
     /* From here on it is done here, as Forwarding._packet does it. */
     uint32_t rtp = get32(data + 4);
     double now = s->now;
@@ -454,7 +485,7 @@ static int media(step *s, step_endpoint *e, uint8_t *data, uint32_t size) {
     put32(head + 4, rtp);
     put32(head + 8, (uint32_t)level);
     step_keep(stream, sequence & stream->mask, head, data + at, end - at);
-    forward(s, stream, second, sequence, rtp, level, data + at, end - at, &picture, &layer);
+    forward(s, stream, second, sequence, rtp, level, data + at, end - at, &picture, &layer, newest, newest_kind);
     return 0;
 }
 

@@ -38,7 +38,7 @@ struct step_stream {
     uint32_t ssrc, last_rtp, mask, forwarder_count;
     uint16_t highest;
     uint8_t slow;                   /* someone waits for its keyframe, it is recorded, or it resends: Python's */
-    uint8_t vp8, svc, layered;      /* payload types of VP8, of the codec that names layers; STEP_NUMBERED, ... */
+    uint8_t vp8, svc, red, layered; /* payload types of VP8, of the codec that names layers, of redundant sound; STEP_NUMBERED, ... */
     int64_t cycles;
     uint64_t layer_bytes[16];
     uint64_t packets, bytes, levels, level_sum;
@@ -52,7 +52,7 @@ struct step_forwarder {
     uint32_t ssrc, rtp_offset, last_rtp;
     uint16_t sequence_offset, last_sequence, switched;
     uint8_t counter_byte, level_byte;
-    uint8_t temporal, passing, spatial, top, tl0_offset;
+    uint8_t temporal, passing, spatial, top, tl0_offset, red;
     uint16_t picture_offset;
     int32_t last_picture, last_tl0;
     int64_t frame;

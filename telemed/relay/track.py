@@ -11,7 +11,7 @@ from telemed.relay.keyframes import KEYFRAMES
 if TYPE_CHECKING:
     from telemed.relay.peer import Peer
 
-NAMES: Final = {"opus": "opus"}  # as RFC 7587 writes it; the others are written in capitals
+NAMES: Final = {"opus": "opus", "red": "red"}  # as RFC 7587 and RFC 2198 write them; the others are written in capitals
 LAYERED: Final = {"vp9": VP9}  # codecs whose packets name the spatial and temporal layer they are of
 SPATIAL: Final = ("s0", "s1", "s2", "s3")  # what spatial layers of one stream (SVC) are called, where rids stand for those of several
 KEYFRAME_SECONDS: Final = 0.5  # between two requests to one publisher's stream, however many subscribers ask
@@ -43,6 +43,8 @@ class Format:
                 return False
             (family, rank), (accepted, highest) = _h264(ours), _h264(theirs)
             return family == accepted and rank <= highest
+        if self.name == "red":
+            return set(ours) == set(theirs)  # the blocks within name payload types, which nobody rewrites
         if self.name == "vp9":
             return ours.get("profile-id", "0") == theirs.get("profile-id", "0")
         if self.name == "av1":
@@ -110,9 +112,9 @@ class Track:
     def add(self, rid: str, stream: Stream) -> None:
         """The first packet of a layer came."""
         self.streams[rid] = stream
+        self.mark(stream)
         if self.kind == "video":
             stream.keyframe = self.keyframe
-            stream.vp8 = next((number for number, f in self.formats.items() if f.name == "vp8"), 0)
             self._look(stream, self.payload_type)
         for slot in self.slots:
             slot.update()
@@ -121,6 +123,11 @@ class Track:
         """Whether a picture begins with this packet, by its own format: who agreed on several may send any, and change."""
         sent = self.formats.get(second & 127)
         return sent is not None and KEYFRAMES[sent.name](payload)
+
+    def mark(self, stream: Stream) -> None:
+        """Which payload types the forwarding step looks into."""
+        numbers = {f.name: number for number, f in reversed(self.formats.items())}
+        stream.vp8, stream.red = numbers.get("vp8", 0), numbers.get("red", 0)
 
     def _look(self, stream: Stream, kind: int) -> None:
         """Whether packets of this payload type name their layers: a publisher may change its codec without another SSRC."""
@@ -237,9 +244,12 @@ class Slot:
         """Publisher's payload types -> this subscriber's."""
         assert self.track is not None
         table, rtx = bytearray(256), bytearray(256)
+        self.forwarder.red = 0
         for theirs in self.track.formats.values():
             ours = next((f.payload_type for f in self.formats if theirs.fits(f)), None)
             if ours is None:
+                if theirs.name == "red":
+                    self.forwarder.red = theirs.payload_type
                 continue
             for marker in (0, 128):
                 table[marker | theirs.payload_type] = marker | ours
@@ -247,6 +257,8 @@ class Slot:
                     rtx[marker | ours] = marker | self.rtx[ours]
         self.forwarder.payload_types = bytes(table)
         self.forwarder.rtx_payload_types = bytes(rtx) if self.rtx else b""
+        for stream in self.track.streams.values():
+            self.track.mark(stream)
 
     def state(self) -> tuple[bool, str]:
         """(whether nothing is forwarded, why)."""

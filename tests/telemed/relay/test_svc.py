@@ -3,11 +3,15 @@
 import struct
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
 
+from telemed.ports import LayerChoice, Published, Source
+from telemed.relay.allocate import Allocator, Wanted
 from telemed.relay.forward import ALL_LAYERS, VP9
+from telemed.relay.track import Format, Slot, Track
 from telemed.wire import rtp, vp9
 from tests.telemed.relay.forms import have
 from tests.telemed.relay.test_forward import Bench
@@ -283,3 +287,127 @@ def test_what_each_layer_costs_is_counted(svc: Svc) -> None:
     counts = list(svc.streams[0].layer_bytes)
     assert [n for n, count in enumerate(counts) if count] == [0, 1, 2, 4, 5, 6, 8, 9, 10]
     assert counts[2] == counts[6] > counts[1]
+
+
+class Track9(Svc):
+    """The stream of `Svc` as a track with one subscriber's slot on it."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__(form)
+        self.step.detach(self.forwarder)
+        self.asked: list[int] = []
+        self.told: list[LayerChoice] = []
+        publisher: Any = SimpleNamespace(participant="p", ask_keyframe=lambda track, stream: self.asked.append(stream.ssrc))
+        self.track = Track("t", publisher, "0", "video", Published(Source.CAMERA))
+        self.track.formats = {96: Format(96, "vp9", 90000, 1)}
+        self.track.payload_type = 96
+        relay = SimpleNamespace(forwarding=self.step)
+        subscriber: Any = SimpleNamespace(
+            relay=relay, endpoint=self.sink, reports=SimpleNamespace(allocate_soon=lambda: None),
+            listener=SimpleNamespace(on_layer=self.told.append), notify=lambda call, *args: call(*args),
+        )  # fmt: skip
+        self.slot = Slot(subscriber, "0", "video", self.forwarder)
+        self.slot.formats = [Format(100, "vp9", 90000, 1)]
+        self.forwarder.owner = self.slot
+        stream = self.streams[0]
+        stream.svc = stream.layered = 0
+        self.track.add("", stream)
+        self.slot.bind(self.track)
+        self.allocator = Allocator()
+        self.now = 0.0
+
+    def on_switched(self, forwarder: Any, stream: Any) -> None:
+        self.slot.switched(stream)
+
+    def second(self, mode: Mode, key: bool = False) -> None:
+        """A second of pictures, and the measuring that follows."""
+        self.run(mode, 30, key=key)
+        self.now = self.streams[0].last_time = self.now + 1.0
+        self.track.measure(self.now)
+
+    def choose(self, estimate: int) -> str:
+        """What the link's choice is, given to the slot."""
+        wanted = Wanted("t", "video", self.track.layers(self.now), limit=self.slot.wanted_layer)
+        (choice,) = self.allocator.choose(self.now, estimate, [wanted])
+        if (choice.rid, choice.temporal) != (self.slot.layer, self.slot.temporal):
+            self.slot.layer, self.slot.temporal = choice.rid, choice.temporal
+            self.slot.update()
+        return choice.rid
+
+
+@pytest.fixture(params=["python", "compiled"])
+def track(request: pytest.FixtureRequest) -> Iterator[Track9]:
+    made = Track9(request.param)
+    yield made
+    made.close()
+
+
+def test_each_layer_is_a_step_with_its_measured_rate(track: Track9) -> None:
+    mode = Mode(3, 3)
+    for _ in range(3):
+        track.second(mode, key=True)
+    assert track.track.names == ("s0", "s1", "s2")
+    rates = {(name, temporal): rate for name, temporal, rate in track.track.layers(track.now)}
+    assert list(rates) == [(f"s{s}", t) for s in range(3) for t in (0, 1, -1)]
+    whole = rates["s2", -1]
+    assert whole == int(track.track.rates[""][2])
+    assert rates["s0", -1] == pytest.approx(whole / 3, rel=0.03)
+    assert rates["s1", -1] == pytest.approx(whole * 2 / 3, rel=0.03)
+    assert rates["s0", 0] == pytest.approx(whole / 12, rel=0.1)
+    assert rates["s2", 0] == pytest.approx(whole / 4, rel=0.1)
+    assert track.track.rate("s1") == pytest.approx(rates["s1", -1], abs=1)
+    # A camera gives up size before frames, as with simulcast.
+    allocator, seen, measured = Allocator(), [], track.track.layers(track.now)
+    for estimate in (whole * 2, int(whole * 0.8), int(rates["s0", -1] * 1.02), int(rates["s0", 1] * 1.02)):
+        for _ in range(20):
+            track.now += 0.2
+            (choice,) = allocator.choose(track.now, estimate, [Wanted("t", "video", measured)])
+        seen.append((choice.rid, choice.temporal))
+    assert seen == [("s2", -1), ("s1", -1), ("s0", -1), ("s0", 1)]
+
+
+def test_a_subscriber_begins_with_the_lowest_layer_and_climbs_at_a_keyframe_that_is_asked_for(track: Track9) -> None:
+    mode = Mode(3, 3, True)
+    assert track.asked == [1]
+    assert layers(track.run(mode, 8, key=True)) == {(0, t) for t in range(3)}
+    track.second(mode)
+    track.second(mode)
+    assert track.choose(10_000_000) == "s2"
+    assert track.asked == [1, 1]
+    assert layers(track.run(mode, 8)) == {(0, t) for t in range(3)}
+    track.second(mode)
+    track.second(mode)
+    assert track.asked == [1, 1, 1]  # the first request was lost
+    assert layers(track.run(mode, 8, key=True)) == {(s, t) for s in range(3) for t in range(3)}
+    track.second(mode)
+    track.second(mode)
+    assert track.asked == [1, 1, 1]
+    assert [(choice.layer, choice.reason) for choice in track.told] == [("", ""), ("s2", "")]
+
+
+def test_a_wish_for_a_spatial_layer_is_a_limit(track: Track9) -> None:
+    mode = Mode(3, 1)
+    track.slot.wanted_layer = "s1"
+    for _ in range(2):
+        track.second(mode, key=True)
+    assert track.choose(10_000_000) == "s1"
+    assert layers(track.run(mode, 4, key=True)) == {(0, 0), (1, 0)}
+    assert (track.told[-1].layer, track.told[-1].reason) == ("s1", "")
+    assert track.told[-1].bitrate == pytest.approx(track.track.rates[""][2] * 2 / 3, rel=0.1)
+
+
+def test_a_publisher_may_change_to_another_codec_and_back(track: Track9) -> None:
+    """With the same SSRC: what names no layers is forwarded whole, and no longer looked into."""
+    mode = Mode(2, 1)
+    track.track.formats[97] = Format(97, "h264", 90000, 1)
+    track.second(mode, key=True)
+    for n in range(3):
+        track.send(struct.pack("!BBHII", 0x80, 97, track.sequence & 0xFFFF, 90 * n, 1) + b"\xa1\x80\x01\x02")
+        track.sequence += 1
+    track.got()
+    track.now += 1.5
+    track.streams[0].last_time = track.now
+    track.track.measure(track.now)
+    assert (track.streams[0].svc, track.streams[0].layered) == (0, 0)
+    track.second(mode, key=True)
+    assert (track.streams[0].svc, track.streams[0].layered) == (96, VP9)
