@@ -13,6 +13,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final, Protocol
 
+from telemed.relay.dependency import Chain, Reader
 from telemed.relay.estimator import Estimator
 from telemed.relay.srtp import Keys, ffi, lib
 from telemed.relay.twcc import SendHistory
@@ -35,6 +36,7 @@ ALL_LAYERS: Final = 3  # four spatial and four temporal layers at most are told 
 NUMBERED, VP9, AV1 = 1, 2, 3  # Stream.layered: temporal layers of VP8; spatial and temporal ones (SVC)
 HISTORY: Final = 128  # stretches; each frame that is left out ends one
 BEDE: Final = 0xBEDE  # one-byte header extensions (RFC 8285 4.2)
+TWO_BYTE: Final = 0x1000  # and those of 4.3, for elements of more than 16 bytes
 
 _HEAD: Final = struct.Struct("!BBHII")
 _PLAIN: Final = struct.Struct("!BBHII").pack_into
@@ -57,8 +59,8 @@ class Endpoint:
     """One peer's transport as this step sees it."""
 
     __slots__ = (
-        "address", "arrived", "bad", "counter", "counter_id", "heard", "level_id", "owner", "received_bytes", "received_packets", "rx",
-        "rx_keys", "sent", "sent_bytes", "sent_packets", "streams", "tcp", "tx", "tx_keys",
+        "address", "arrived", "bad", "counter", "counter_id", "descriptor_id", "heard", "level_id", "owner", "received_bytes",
+        "received_packets", "rx", "rx_keys", "sent", "sent_bytes", "sent_packets", "streams", "tcp", "tx", "tx_keys",
     )
 
     def __init__(self, owner: Any) -> None:
@@ -73,6 +75,7 @@ class Endpoint:
         self.counter = 0  # last transport-wide sequence number sent
         self.counter_id = 0  # extension id of it in what the peer sends, 0: not agreed
         self.level_id = 0
+        self.descriptor_id = 0  # of the dependency descriptor of AV1
         # Told of each packet with a transport-wide sequence number: (arrival in us << 16 | sequence), and (sequence, time, size) sent.
         self.arrived: Callable[[int], None] = lambda _: None
         self.sent: Callable[[int, float, int], None] = lambda *_: None
@@ -106,9 +109,9 @@ class Stream:
     """One SSRC of a publisher: a track, or one simulcast layer of it."""
 
     __slots__ = (
-        "bytes", "cache", "clock", "cycles", "endpoint", "first", "forwarders", "highest", "jitter", "keyframe", "last_rtp", "last_time",
-        "layer_bytes", "layered", "level_sum", "levels", "mask", "missing", "owner", "packets", "recorder", "red", "report", "rtx_of",
-        "ssrc", "svc", "transit", "vp8", "waiting",
+        "bytes", "cache", "clock", "cycles", "descriptors", "endpoint", "first", "forwarders", "highest", "jitter", "keyframe", "last_rtp",
+        "last_time", "layer_bytes", "layered", "level_sum", "levels", "mask", "missing", "owner", "packets", "reader", "recorder", "red",
+        "report", "rtx_of", "ssrc", "svc", "transit", "vp8", "waiting",
     )
 
     def __init__(self, endpoint: Endpoint, ssrc: int, clock: int, video: bool, owner: Any) -> None:
@@ -136,6 +139,8 @@ class Stream:
         # NUMBERED: its pictures have numbers, which must stay continuous for each subscriber; VP9, AV1: packets name their layers.
         self.layered = 0
         self.svc = 0  # payload type of the VP9 or AV1 that names layers
+        self.reader: Reader | None = None  # of the dependency descriptors of AV1
+        self.descriptors: dict[int, tuple[bytes, int]] = {}  # by place in the cache: a packet's descriptor, and its spatial layer or -1
         self.red = 0  # payload type of redundant sound (RFC 2198), 0: none is agreed on
         self.layer_bytes = [0] * 16  # by 4 * spatial + temporal layer, while layered
 
@@ -149,10 +154,10 @@ class Forwarder:
     """One track on its way to one subscriber: the SSRC it gets, and what is added to numbers so that switches do not show."""
 
     __slots__ = (
-        "counter_byte", "endpoint", "frame", "history", "last_picture", "last_rtp", "last_sequence", "last_time", "last_tl0", "level_byte",
-        "octets", "owner", "packets", "passing", "payload_types", "picture_offset", "red", "rtp_offset", "rtx_payload_types",
-        "rtx_sequence", "rtx_ssrc", "sequence_offset", "spatial", "ssrc", "started", "stream", "switched", "target", "temporal",
-        "tl0_offset", "top",
+        "chain", "counter_byte", "descriptor_id", "endpoint", "frame", "history", "last_picture", "last_rtp", "last_sequence", "last_time",
+        "last_tl0", "level_byte", "octets", "owner", "packets", "passing", "payload_types", "picture_offset", "red", "rtp_offset",
+        "rtx_payload_types", "rtx_sequence", "rtx_ssrc", "sequence_offset", "spatial", "ssrc", "started", "stream", "switched", "target",
+        "temporal", "tl0_offset", "top",
     )
 
     def __init__(self, endpoint: Endpoint, ssrc: int, payload_types: bytes, owner: Any) -> None:
@@ -174,6 +179,8 @@ class Forwarder:
         self.last_picture = self.last_tl0 = -1
         self.temporal = self.passing = ALL_LAYERS  # the highest wanted, and the highest that passes until a frame allows a change
         self.spatial = self.top = ALL_LAYERS  # the same of spatial layers
+        self.chain: Chain | None = None  # what of an AV1 stream with dependency descriptors the subscriber holds
+        self.descriptor_id = 0  # extension id of that descriptor in what the subscriber gets, 0: not agreed
         self.frame = -1  # timestamp of the frame that was decided on last
         # (first outgoing sequence number, stream, offsets) of earlier stretches, newest last.
         self.history: deque[tuple[int, Stream, Offsets]] = deque(maxlen=HISTORY)
@@ -320,8 +327,8 @@ class Forwarding:
         endpoint.received_bytes += size
         self._packet(endpoint, length[0], now)
 
-    def _packet(self, endpoint: Endpoint, size: int, now: float) -> None:
-        """The decrypted packet in the buffer: to its stream and on to the subscribers."""
+    def _packet(self, endpoint: Endpoint, size: int, now: float, described: bytes = b"") -> None:
+        """The decrypted packet in the buffer: to its stream and on to the subscribers. `described`: of AV1, what came beside it by RTX."""
         data = self._in
         first, second, sequence, rtp, ssrc = _HEAD.unpack_from(data)
         at = 12 + ((first & 15) << 2)
@@ -344,7 +351,11 @@ class Forwarding:
                         endpoint.arrived(int(now * 1e6) << 16 | data[at + 1] << 8 | data[at + 2])
                     elif name == level_id and name:
                         level = data[at + 1]
+                    elif name == endpoint.descriptor_id and name:
+                        described = bytes(self._view[at + 1 : min(at + 2 + (element & 15), end)])
                     at += 1 if element == 0 else 2 + (element & 15)
+            elif data[at] == 0x10:
+                level, described = self._two_byte(endpoint, at + 4, end, now)
             at = end
         if first & 32:
             padding = data[size - 1]
@@ -359,7 +370,7 @@ class Forwarding:
                 return
             stream = found
         if stream.rtx_of is not None:
-            self._resent(stream.rtx_of, at, size, now)
+            self._resent(stream.rtx_of, at, size, now, described)
             return
 
         # Where the packet stands among those that came (RFC 3550 A.1), and what is missing before it.
@@ -430,7 +441,7 @@ class Forwarding:
             self._switch(stream, sequence, rtp, now, begun)
         picture = None
         if stream.layered:
-            if stream.layered > NUMBERED and self._svc(stream, second, sequence, rtp, level, payload, late, now):
+            if stream.layered > NUMBERED and self._svc(stream, second, sequence, rtp, level, payload, described, late, now):
                 return
             picture = self._picture(stream, second, payload)
             if picture is not None:
@@ -506,6 +517,26 @@ class Forwarding:
                 forwarder.last_rtp = stamp
                 forwarder.last_time = now
 
+    def _two_byte(self, endpoint: Endpoint, at: int, end: int, now: float) -> tuple[int, bytes]:
+        """(audio level or 255, dependency descriptor) of two-byte header extensions (RFC 8285 4.3): what browsers send of long elements."""
+        data, level, described = self._in, 255, b""
+        while at + 2 <= end:
+            name, size = data[at], data[at + 1]
+            if not name:
+                at += 1
+                continue
+            at += 2
+            if at + size > end:
+                break
+            if name == endpoint.counter_id and size >= 2:
+                endpoint.arrived(int(now * 1e6) << 16 | data[at] << 8 | data[at + 1])
+            elif name == endpoint.level_id and size:
+                level = data[at]
+            elif name == endpoint.descriptor_id:
+                described = bytes(self._view[at : at + size])
+            at += size
+        return level, described
+
     @staticmethod
     def _picture(stream: Stream, second: int, payload: memoryview) -> Picture | None:
         return vp8.picture(payload) if stream.layered == NUMBERED and second & 127 == stream.vp8 else None
@@ -550,13 +581,18 @@ class Forwarding:
     # Spatial and temporal layers in one stream (SVC).
 
     def _svc(
-        self, stream: Stream, second: int, sequence: int, rtp: int, level: int, payload: memoryview, late: bool, now: float
+        self, stream: Stream, second: int, sequence: int, rtp: int, level: int, payload: memoryview, described: bytes, late: bool,
+        now: float,
     ) -> bool:
         """To each subscriber the layers that were chosen for it. False: the packet names no layer, and goes as any other.
 
         Numbers of pictures stay the publisher's: a receiver of SVC expects that layers, and pictures of them, are missing.
         """
-        layer = vp9.layer(payload) if second & 127 == stream.svc else None
+        if second & 127 != stream.svc:
+            return False
+        if stream.layered == AV1:
+            return self._av1(stream, second, sequence, rtp, level, payload, described, late, now)
+        layer = vp9.layer(payload)
         if layer is None:
             return False
         spatial, temporal, _, _, end = layer
@@ -578,6 +614,47 @@ class Forwarding:
                 kind |= 0x80  # the last packet that a picture has for this subscriber (RFC 9628 4.1)
             number, stamp = (sequence + offsets[0]) & 0xFFFF, (rtp + offsets[1]) & 0xFFFFFFFF
             self._deliver(forwarder, kind, number, stamp, level, payload, late, now)
+        return True
+
+    def _av1(
+        self, stream: Stream, second: int, sequence: int, rtp: int, level: int, payload: memoryview, described: bytes, late: bool,
+        now: float,
+    ) -> bool:
+        """The same of AV1, whose frames say in a header extension what they are; it goes on as it came.
+
+        What cannot be read goes to everybody: its structure may have been lost, and will be sent again.
+        """
+        if not described:
+            stream.descriptors.pop(sequence & stream.mask, None)
+            return False
+        if stream.reader is None:
+            stream.reader = Reader()
+        frame = stream.reader.read(described, late, now)
+        stream.descriptors[sequence & stream.mask] = (described, frame.spatial if frame is not None else -1)
+        if frame is not None:
+            stream.layer_bytes[4 * frame.spatial + frame.temporal] += len(payload)
+        for forwarder in stream.forwarders:
+            kind = forwarder.payload_types[second]
+            if not kind or forwarder.endpoint.tx is None:
+                continue
+            if frame is not None:
+                chain = forwarder.chain
+                if chain is None:
+                    chain = forwarder.chain = Chain()
+                goes = chain.takes(frame, forwarder.spatial, forwarder.temporal, rtp, late)
+                if not late and forwarder.top != chain.top:
+                    self._reach(forwarder, chain.top, sequence)
+                if not goes:
+                    if not late:
+                        self._skip(forwarder, sequence)
+                    continue
+            offsets = self._due(forwarder, stream, sequence, late)
+            if offsets is None:
+                continue
+            if frame is not None and described[0] & 0x40 and frame.spatial == offsets[4]:
+                kind |= 0x80  # the last packet that a temporal unit has for this subscriber (4.2)
+            number, stamp = (sequence + offsets[0]) & 0xFFFF, (rtp + offsets[1]) & 0xFFFFFFFF
+            self._deliver(forwarder, kind, number, stamp, level, payload, late, now, described)
         return True
 
     def _goes(self, forwarder: Forwarder, layer: tuple[int, int, int, bool, bool], sequence: int, rtp: int) -> bool:
@@ -609,26 +686,14 @@ class Forwarding:
         forwarder.top, forwarder.switched = top, sequence
 
     def _deliver(
-        self, forwarder: Forwarder, kind: int, number: int, stamp: int, level: int, payload: memoryview, late: bool, now: float
+        self, forwarder: Forwarder, kind: int, number: int, stamp: int, level: int, payload: memoryview, late: bool, now: float,
+        described: bytes = b"",
     ) -> None:
         """One packet to one subscriber, as `_packet` does it for what needs no thought."""
-        to, out, at = forwarder.endpoint, self._out, 12
-        with_level = forwarder.level_byte and level != 255
+        to = forwarder.endpoint
+        at = self._head(forwarder, kind, number, stamp, forwarder.ssrc, level, described)
         if forwarder.counter_byte:
-            counter = to.counter = (to.counter + 1) & 0xFFFF
-            if with_level:
-                _WITH_BOTH(out, 0, 0x90, kind, number, stamp, forwarder.ssrc, BEDE, 2, forwarder.counter_byte, counter,
-                           forwarder.level_byte, level)
-                at = 24
-            else:
-                _WITH_COUNTER(out, 0, 0x90, kind, number, stamp, forwarder.ssrc, BEDE, 1, forwarder.counter_byte, counter)
-                at = 20
-            to.sent(counter, now, at + len(payload))
-        elif with_level:
-            _WITH_LEVEL(out, 0, 0x90, kind, number, stamp, forwarder.ssrc, BEDE, 1, forwarder.level_byte, level)
-            at = 20
-        else:
-            _PLAIN(out, 0, 0x80, kind, number, stamp, forwarder.ssrc)
+            to.sent(to.counter, now, at + len(payload))
         end = at + len(payload)
         self._out_view[at:end] = payload
         self._length[0] = end
@@ -650,7 +715,43 @@ class Forwarding:
         if not late:
             forwarder.last_sequence, forwarder.last_rtp, forwarder.last_time = number, stamp, now
 
-    def _resent(self, stream: Stream, at: int, size: int, now: float) -> None:
+    def _head(self, forwarder: Forwarder, kind: int, sequence: int, stamp: int, ssrc: int, level: int, described: bytes) -> int:
+        """Writes a header with what was agreed on, and the next transport-wide number; where the payload begins."""
+        out, to = self._out, forwarder.endpoint
+        with_level = forwarder.level_byte and level != 255
+        counter = -1
+        if forwarder.counter_byte:
+            counter = to.counter = (to.counter + 1) & 0xFFFF
+        if described and forwarder.descriptor_id:
+            return self._described(forwarder, kind, sequence, stamp, ssrc, counter, described)
+        if counter >= 0 and with_level:
+            _WITH_BOTH(out, 0, 0x90, kind, sequence, stamp, ssrc, BEDE, 2, forwarder.counter_byte, counter, forwarder.level_byte, level)
+            return 24
+        if counter >= 0:
+            _WITH_COUNTER(out, 0, 0x90, kind, sequence, stamp, ssrc, BEDE, 1, forwarder.counter_byte, counter)
+        elif with_level:
+            _WITH_LEVEL(out, 0, 0x90, kind, sequence, stamp, ssrc, BEDE, 1, forwarder.level_byte, level)
+        else:
+            _PLAIN(out, 0, 0x80, kind, sequence, stamp, ssrc)
+            return 12
+        return 20
+
+    def _described(
+        self, forwarder: Forwarder, kind: int, sequence: int, stamp: int, ssrc: int, counter: int, described: bytes
+    ) -> int:
+        """A header with a dependency descriptor; what a keyframe announces needs the two-byte form."""
+        elements = [(forwarder.descriptor_id, described)]
+        if counter >= 0:
+            elements.append((forwarder.counter_byte >> 4, counter.to_bytes(2)))
+        short = len(described) <= 16
+        block = b"".join((bytes([name << 4 | len(data) - 1]) if short else bytes([name, len(data)])) + data for name, data in elements)
+        block += bytes(-len(block) % 4)
+        at = 16 + len(block)
+        _PLAIN(self._out, 0, 0x90, kind, sequence, stamp, ssrc)
+        self._out[12:at] = (BEDE if short else TWO_BYTE).to_bytes(2) + (len(block) >> 2).to_bytes(2) + block
+        return at
+
+    def _resent(self, stream: Stream, at: int, size: int, now: float, described: bytes) -> None:
         """A packet that came by RTX (RFC 4588 4): made what it was and forwarded as one that is late."""
         if size - at < 2 + 1:
             return
@@ -666,7 +767,7 @@ class Forwarding:
         payload = bytes(self._view[at + 2 : size])
         _PLAIN(data, 0, 0x80, original, sequence, rtp, stream.ssrc)
         data[12 : 12 + len(payload)] = payload
-        self._packet(stream.endpoint, 12 + len(payload), now)
+        self._packet(stream.endpoint, 12 + len(payload), now, described)
 
     def _other(self, first: int, size: int, endpoint: Endpoint | None, address: Address) -> None:
         """RFC 7983: what the first byte says a datagram is."""
@@ -708,6 +809,7 @@ class Forwarding:
         waiting, stream.waiting = stream.waiting, []
         for forwarder in waiting:
             self._align(forwarder, stream, sequence, rtp, now, picture)
+            forwarder.chain = None
             if forwarder.stream is not None:
                 forwarder.stream.forwarders.remove(forwarder)
                 self._changed(forwarder.stream)
@@ -787,13 +889,18 @@ class Forwarding:
         if picture is not None and (offsets[2] or offsets[3]):
             payload = bytearray(kept)
             _renumber(payload, 0, picture, offsets[2], offsets[3])
+        described = b""
         if stream.layered == VP9 and second & 127 == stream.svc:
             layer = vp9.layer(kept)
             if layer is not None and layer[4] and layer[0] == offsets[4]:
                 second |= 0x80
+        elif stream.layered == AV1:
+            described, spatial = stream.descriptors.get((number - offsets[0]) & stream.mask, (b"", -1))
+            if described and described[0] & 0x40 and spatial == offsets[4]:
+                second |= 0x80
         elif forwarder.red and forwarder.red == second & 127 and (found := red.primary(kept)) is not None:
             second, payload = second & 0x80 | found[0], kept[found[1] :]
-        return self._emit(forwarder, second, number, (rtp + offsets[1]) & 0xFFFFFFFF, payload, now)
+        return self._emit(forwarder, second, number, (rtp + offsets[1]) & 0xFFFFFFFF, payload, now, described)
 
     def pad(self, forwarder: Forwarder, now: float) -> int:
         """A probe, which receivers drop after counting it: the newest packet once more by RTX (RFC 4588), or padding alone.
@@ -832,13 +939,15 @@ class Forwarding:
         to.sent(counter, now, end)
         return self._leave(to, end)
 
-    def _emit(self, forwarder: Forwarder, second: int, number: int, stamp: int, payload: memoryview | bytearray, now: float) -> int:
+    def _emit(
+        self, forwarder: Forwarder, second: int, number: int, stamp: int, payload: memoryview | bytearray, now: float, described: bytes
+    ) -> int:
         to = forwarder.endpoint
         if to.tx is None:
             return 0
         kind = forwarder.payload_types[second]
         rtx = forwarder.rtx_payload_types[kind] if forwarder.rtx_payload_types else 0
-        if not kind:
+        if not kind or len(payload) + len(described) > BUFFER - 60:
             return 0
         out, view = self._out, self._out_view
         ssrc, sequence = forwarder.ssrc, number
@@ -846,23 +955,14 @@ class Forwarding:
             ssrc = forwarder.rtx_ssrc
             sequence = forwarder.rtx_sequence = (forwarder.rtx_sequence + 1) & 0xFFFF
             kind = rtx
-        if forwarder.counter_byte:
-            counter = to.counter = (to.counter + 1) & 0xFFFF
-            _WITH_COUNTER(out, 0, 0x90, kind, sequence, stamp, ssrc, BEDE, 1, forwarder.counter_byte, counter)
-            at = 20
-        else:
-            counter = -1
-            _PLAIN(out, 0, 0x80, kind, sequence, stamp, ssrc)
-            at = 12
+        at = self._head(forwarder, kind, sequence, stamp, ssrc, 255, described)
         if rtx:
             out[at], out[at + 1] = number >> 8, number & 255
             at += 2
         end = at + len(payload)
-        if end > BUFFER - 20:
-            return 0
         view[at:end] = payload
-        if counter >= 0:
-            to.sent(counter, now, end)
+        if forwarder.counter_byte:
+            to.sent(to.counter, now, end)
         return self._leave(to, end)
 
     def _leave(self, to: Endpoint, end: int) -> int:

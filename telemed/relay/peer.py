@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from telemed.ports import AnotherConnection, Listener, MediaError, PeerState, Published
 from telemed.relay.data import Data
+from telemed.relay.dependency import DEPENDENCY
 from telemed.relay.dtls import Dtls, DtlsError
 from telemed.relay.forward import Address, Stream
 from telemed.relay.identify import Identify
@@ -207,6 +208,7 @@ class Peer:
         level = line.extensions.get(AUDIO_LEVEL, 0)
         forwarder.counter_byte = counter << 4 | 1 if counter else 0
         forwarder.level_byte = level << 4 if level else 0
+        forwarder.descriptor_id = line.extensions.get(DEPENDENCY, 0)
         if slot.track is not None:
             slot.map_formats()
 
@@ -230,6 +232,7 @@ class Peer:
                 ids |= line.extensions
         self.endpoint.counter_id = ids.get(TRANSPORT_WIDE, 0)
         self.endpoint.level_id = ids.get(AUDIO_LEVEL, 0)
+        self.endpoint.descriptor_id = ids.get(DEPENDENCY, 0)
         self.identify.ids = (ids.get(MID, 0), ids.get(RID, 0), ids.get(REPAIRED_RID, 0))
 
     # Datagrams.

@@ -404,6 +404,7 @@ static int media(step *s, step_endpoint *e, uint8_t *data, uint32_t size) {
         if (at + 4 > size) return STEP_PACKET;
         uint32_t stop = at + 4 + ((uint32_t)get16(data + at + 2) << 2);
         if (stop > size) return STEP_PACKET;
+        if (data[at] == 0x10) return STEP_PACKET; /* two-byte elements */
         if (data[at] == 0xBE) {
             for (uint32_t i = at + 4; i < stop;) {
                 uint8_t element = data[i], name = element >> 4;

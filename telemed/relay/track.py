@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from telemed.ports import Kind, LayerChoice, Published, TrackInfo
-from telemed.relay.forward import ALL_LAYERS, VP9, Forwarder, Stream
+from telemed.relay.forward import ALL_LAYERS, AV1, VP9, Forwarder, Stream
 from telemed.relay.keyframes import KEYFRAMES
 
 if TYPE_CHECKING:
     from telemed.relay.peer import Peer
 
 NAMES: Final = {"opus": "opus", "red": "red"}  # as RFC 7587 and RFC 2198 write them; the others are written in capitals
-LAYERED: Final = {"vp9": VP9}  # codecs whose packets name the spatial and temporal layer they are of
+LAYERED: Final = {"vp9": VP9, "av1": AV1}  # codecs whose packets name the spatial and temporal layer they are of
 SPATIAL: Final = ("s0", "s1", "s2", "s3")  # what spatial layers of one stream (SVC) are called, where rids stand for those of several
 KEYFRAME_SECONDS: Final = 0.5  # between two requests to one publisher's stream, however many subscribers ask
 
@@ -97,6 +97,10 @@ class Track:
         """Where a layer is found, by its rid or its spatial name."""
         return self.streams.get(layer if self.rids else "")
 
+    def spatial(self, layer: str) -> int:
+        """The highest spatial layer that the stream of a layer carried lately."""
+        return max(len(self.shares.get(layer if self.rids else "", [])) - 1, 0)
+
     def info(self) -> TrackInfo:
         """What others may know of it."""
         return TrackInfo(
@@ -133,6 +137,8 @@ class Track:
         """Whether packets of this payload type name their layers: a publisher may change its codec without another SSRC."""
         sent = self.formats.get(kind)
         layered = LAYERED.get(sent.name, 0) if sent is not None else 0
+        if layered == AV1 and not stream.endpoint.descriptor_id:
+            layered = 0  # nothing says what its frames are
         if layered and (stream.svc, stream.layered) != (kind, layered):
             stream.svc, stream.layered = kind, layered
         elif not layered and stream.svc and sent is not None:
@@ -297,7 +303,7 @@ class Slot:
                     track.peer.ask_keyframe(track, stream)
             elif stream is not None and forwarder.stream is stream:
                 forwarding.cancel(forwarder)
-                if stream.svc and forwarder.top < forwarder.spatial:
+                if stream.svc and forwarder.top < min(forwarder.spatial, track.spatial(self.layer)):
                     track.peer.ask_keyframe(track, stream)  # a spatial layer begins at one
         self.tell(paused, reason)
 
@@ -313,7 +319,10 @@ class Slot:
         stream, track = forwarder.stream, self.track
         if stream is None or track is None or not stream.svc or now - stream.last_time > 1.0:
             return
-        behind = forwarder.top < forwarder.spatial or forwarder.passing < forwarder.temporal
+        if forwarder.chain is not None:
+            behind = forwarder.chain.behind
+        else:
+            behind = forwarder.top < forwarder.spatial or forwarder.passing < forwarder.temporal
         self.waits = self.waits + 1 if behind else 0
         if self.waits > 1:
             track.peer.ask_keyframe(track, stream)
