@@ -68,7 +68,7 @@ class Reader:
         # A late packet does not bring back what was announced before, but may bring what was lost.
         if not late or last is None or (number - last.number) & 0xFFFF < 0x8000:
             self._last, self._active = frame, active
-        if found.structure is not None and (not late or (number - self._announced) & 0xFFFF < 0x8000):
+        if found.structure is not None and (not late or self.structure is None or (number - self._announced) & 0xFFFF < 0x8000):
             self.structure, self._announced = structure, number
         return frame
 

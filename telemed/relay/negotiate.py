@@ -127,8 +127,8 @@ def _media(media: sdp.Media, publish: Mapping[str, Published], kinds: frozenset[
     if DEPENDENCY in line.extensions:
         # Browsers write it beside any codec that they send, for a few bytes a packet: it is agreed to where it will be read. What it
         # announces at a keyframe is too long for a short element.
-        names = [f.name for f in line.formats]
-        line.mixed = (media.mixed or mixed) and "av1" in (names[:1] if line.use == "receive" else names)
+        read_of = [f.name for f in line.formats[: 1 if line.use == "receive" else None]]
+        line.mixed = (media.mixed or mixed) and "av1" in read_of
         if not line.mixed:
             del line.extensions[DEPENDENCY]
     if line.use == "receive" and kind == "video":
