@@ -309,9 +309,22 @@ class Slot:
 
     def spatial(self) -> int:
         """The highest spatial layer chosen. While those of a stream are not known it is the lowest, as with rids."""
+        if self._alone():
+            return 0
         if self.track is not None and self.track.rids:
             return ALL_LAYERS
         return SPATIAL.index(self.layer) if self.layer in SPATIAL else 0
+
+    def _alone(self) -> bool:
+        """Whether only the lowest spatial layer can be had: Chromium puts those of AV1 together by the dependency descriptor alone."""
+        streams = self.track.streams.values() if self.track is not None else ()
+        return not self.forwarder.descriptor_id and any(stream.layered == AV1 for stream in streams)
+
+    def layers(self, now: float) -> list[tuple[str, int, int]]:
+        """What of its track the subscriber may be given, as `Track.layers`."""
+        assert self.track is not None
+        found = self.track.layers(now)
+        return [layer for layer in found if layer[0] == found[0][0]] if self._alone() and not self.track.rids else found
 
     def climb(self, now: float) -> None:
         """Once a second: a layer that is waited for comes with a keyframe, which is asked for again; requests are lost too."""
