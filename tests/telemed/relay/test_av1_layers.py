@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Iterator
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from telemed.ports import Published, Source
 from telemed.relay.build import library
 from telemed.relay.dependency import DEPENDENCY, STRUCTURES, Chain, Frame, Reader
-from telemed.relay.forward import ALL_LAYERS, AV1
+from telemed.relay.forward import ALL_LAYERS, AV1, VP9
 from telemed.relay.negotiate import read
+from telemed.relay.track import Slot, Track
 from telemed.wire import av1, rtp
 from tests.telemed.relay import ends
 from tests.telemed.relay.forms import have
@@ -382,6 +384,25 @@ def test_a_number_that_wraps_and_frames_long_lost() -> None:
     assert chain.takes(frame(65_538, 1, 2), 0, 3, 5)
     assert chain.takes(frame(70_000, 0, 4_000), 0, 3, 6)
     assert chain.takes(frame(69_999, 0), 0, 3, 6, late=True)
+
+
+def test_who_has_not_agreed_on_the_descriptor_gets_the_lowest_spatial_layer_alone() -> None:
+    """Chromium makes a picture of each layer frame then."""
+    stream: Any = SimpleNamespace(layered=AV1)
+    track = Track("t", SimpleNamespace(), "0", "video", Published(Source.CAMERA))  # type: ignore[arg-type]
+    track.streams[""] = stream
+    stream.last_time = 5.0
+    track.shares[""], track.rates[""] = [[0.1, 0.2], [0.3, 0.5], [0.6, 1.0]], (5.0, 0, 1000.0)
+    way: Any = SimpleNamespace(descriptor_id=0)
+    slot = Slot(SimpleNamespace(), "0", "video", way)  # type: ignore[arg-type]
+    slot.track, slot.layer = track, "s2"
+    assert slot.spatial() == 0
+    assert slot.layers(5.0) == [("s0", 0, 100), ("s0", -1, 200)]
+    way.descriptor_id = OURS
+    assert slot.spatial() == 2
+    assert len(slot.layers(5.0)) == 6
+    way.descriptor_id, stream.layered = 0, VP9
+    assert slot.spatial() == 2
 
 
 EXTENSIONS = f"a=extmap:1 {DEPENDENCY}\r\n"
