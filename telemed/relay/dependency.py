@@ -59,8 +59,9 @@ class Reader:
             return None
         structure, active = self.structure, self._active
         if found.structure is not None:
-            structure = found.structure
-            active = (1 << len(structure.targets)) - 1
+            if found.structure != structure:  # most keyframes repeat it, and so may each layer of one
+                structure = found.structure
+            active = (1 << len(found.structure.targets)) - 1
         if found.active is not None:
             active = found.active
         assert structure is not None

@@ -363,9 +363,24 @@ def test_any_descriptors(dd: Dd) -> None:
     decodable(dd.run(mode, 8, key=True))
 
 
+def test_a_structure_that_is_repeated_with_each_layer_of_a_keyframe_changes_nothing() -> None:
+    """As in modes whose layers need nothing of each other (S2T1)."""
+    shape = Mode(2, 1)
+    reader, chain = Reader(), Chain()
+    for number in (1, 3):
+        for sid in range(2):
+            bits = Bits().put((1, 1), (1, 1), (2 if sid else 0, 6), (number + sid, 16), (1, 1), (0, 1), (1, 1), (1, 1), (0, 1))
+            structure(bits, shape, 0)
+            bits.put(*[(2 if target == sid else 0, 2) for target in range(2)], (0, 2))  # a switch for its own target; needs nothing
+            frame = reader.read(bits.done(), False, 1.0)
+            assert frame is not None
+            assert chain.takes(frame, 3, 3, number)
+        assert (chain.held, chain.top, chain.behind) == (0b11, 1, False)
+
+
 def test_structures_cost_no_more_than_so_many_a_second() -> None:
     reader = Reader()
-    made = [described(Mode(3, 3), 0, 0, n, first=True, last=False, key=True) for n in range(1, 400)]
+    made = [described(Mode(3, 3), 0, 0, n, first=True, last=False, key=True, offset=n % 64) for n in range(1, 400)]
     assert sum(reader.read(data, False, 5.0 + n / 1000) is not None for n, data in enumerate(made[:200])) < STRUCTURES * 1.3
     assert reader.read(made[300], False, 7.0) is not None
 

@@ -11,8 +11,10 @@ import pytest
 from telemed.ports import LayerChoice, Published, Source
 from telemed.relay.allocate import Allocator, Wanted
 from telemed.relay.forward import ALL_LAYERS, VP9
+from telemed.relay.negotiate import MID, RID
 from telemed.relay.track import Format, Slot, Track
 from telemed.wire import rtp, vp9
+from tests.telemed.relay import ends
 from tests.telemed.relay.forms import have
 from tests.telemed.relay.test_forward import Bench
 
@@ -411,3 +413,21 @@ def test_a_publisher_may_change_to_another_codec_and_back(track: Track9) -> None
     assert (track.streams[0].svc, track.streams[0].layered) == (0, 0)
     track.second(mode, key=True)
     assert (track.streams[0].svc, track.streams[0].layered) == (96, VP9)
+
+
+VIDEO = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\na={direction}\r\na=rtcp-mux\r\na=rtpmap:96 VP9/90000\r\n"
+
+
+async def test_a_wish_names_a_spatial_layer_or_a_rid_but_not_one_for_the_other() -> None:
+    simulcast = f"a=extmap:1 {MID}\r\na=extmap:2 {RID}\r\na=rid:q send\r\na=rid:f send\r\na=simulcast:send q;f\r\n"
+    for more, taken in (("", "s1"), (simulcast, "f")):
+        async with ends.relay() as relay:
+            sender, watcher = ends.End(relay, "a"), ends.End(relay, "b")
+            head = ends.HEAD.format(mids="0", setup="active")
+            sender.peer.negotiate(head + VIDEO.format(direction="sendonly") + more, {"0": Published(Source.CAMERA)}, {})
+            (track,) = relay.tracks("r")
+            watcher.peer.negotiate(head + VIDEO.format(direction="recvonly"), {}, {"0": track.id})
+            slot = watcher.peer.slots["0"]
+            for wish in ("s1", "f", "s9", ""):
+                watcher.peer.prefer(track.id, wish, False, 5)
+                assert slot.wanted_layer == (wish if wish == taken else None)
