@@ -19,6 +19,7 @@ from telemed.relay import srtp as libsrtp
 from telemed.relay.build import NotBuilt
 from telemed.relay.estimator import Estimator
 from telemed.relay.forward import BATCH, Address, Owner
+from telemed.relay.layers import AV1
 from telemed.relay.srtp import Keys
 from telemed.wire.errors import WireError
 
@@ -286,7 +287,7 @@ class Stream(forward.Stream):
         self._slow()
 
     def _slow(self) -> None:
-        self.c.slow = self._rtx_of is not None or self._recorder is not None or bool(self.waiting) or self.c.layered == forward.AV1
+        self.c.slow = self._rtx_of is not None or self._recorder is not None or bool(self.waiting) or self.c.layered == AV1
 
     def refresh(self) -> None:
         """Who gets the stream may have changed."""

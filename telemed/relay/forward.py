@@ -13,8 +13,10 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final, Protocol
 
+from telemed.relay import layers
 from telemed.relay.dependency import Chain, Reader
 from telemed.relay.estimator import Estimator
+from telemed.relay.layers import ALL_LAYERS, AV1, NUMBERED, VP9
 from telemed.relay.srtp import Keys, ffi, lib
 from telemed.relay.twcc import SendHistory
 from telemed.wire import red, vp8, vp9
@@ -32,8 +34,6 @@ MISSING_MAX: Final = 256  # sequence numbers asked for again at most; beyond, a 
 REORDERED: Final = 1000  # further apart is a new start of the stream (RFC 3550 A.1 has 3000 for both)
 PADDING: Final = 255  # the most that one packet can have of it
 _PADDING: Final = bytes(PADDING - 1) + bytes([PADDING])
-ALL_LAYERS: Final = 3  # four spatial and four temporal layers at most are told apart
-NUMBERED, VP9, AV1 = 1, 2, 3  # Stream.layered: temporal layers of VP8; spatial and temporal ones (SVC)
 HISTORY: Final = 128  # stretches; each frame that is left out ends one
 BEDE: Final = 0xBEDE  # one-byte header extensions (RFC 8285 4.2)
 TWO_BYTE: Final = 0x1000  # and those of 4.3, for elements of more than 16 bytes
@@ -425,7 +425,7 @@ class Forwarding:
             # Padding only, a probe of the sender's: kept out of what subscribers see, without leaving a gap in their numbers.
             if not late:
                 for forwarder in stream.forwarders:
-                    self._skip(forwarder, sequence)
+                    self.skip(forwarder, sequence)
             if stream.recorder is not None:
                 stream.recorder(_HEAD.pack(first & 0x80, second, sequence, rtp, level), now)
             return
@@ -441,7 +441,9 @@ class Forwarding:
             self._switch(stream, sequence, rtp, now, begun)
         picture = None
         if stream.layered:
-            if stream.layered > NUMBERED and self._svc(stream, second, sequence, rtp, level, payload, described, late, now):
+            if stream.layered > NUMBERED and layers.forward(
+                self, stream, second, sequence, rtp, level, payload, described, late, now
+            ):
                 return
             picture = self._picture(stream, second, payload)
             if picture is not None:
@@ -555,7 +557,7 @@ class Forwarding:
                 forwarder.passing = layer  # such a frame needs only the base layer: the place to climb (RFC 7741 4.2, Y)
         if layer <= forwarder.passing:
             return True
-        self._skip(forwarder, sequence)
+        self.skip(forwarder, sequence)
         if fresh:
             forwarder.picture_offset = (forwarder.picture_offset - 1) & 0x7FFF
         return False
@@ -571,121 +573,14 @@ class Forwarding:
         kind = forwarder.payload_types[second & 0x80 | found[0]] if found is not None else 0
         if found is None or not kind:
             if not late:
-                self._skip(forwarder, sequence)
+                self.skip(forwarder, sequence)
             return
-        offsets = self._due(forwarder, stream, sequence, late)
+        offsets = self.due(forwarder, stream, sequence, late)
         if offsets is not None:
             number, stamp = (sequence + offsets[0]) & 0xFFFF, (rtp + offsets[1]) & 0xFFFFFFFF
-            self._deliver(forwarder, kind, number, stamp, level, payload[found[1] :], late, now)
+            self.deliver(forwarder, kind, number, stamp, level, payload[found[1] :], late, now)
 
-    # Spatial and temporal layers in one stream (SVC).
-
-    def _svc(
-        self, stream: Stream, second: int, sequence: int, rtp: int, level: int, payload: memoryview, described: bytes, late: bool,
-        now: float,
-    ) -> bool:
-        """To each subscriber the layers that were chosen for it. False: the packet names no layer, and goes as any other.
-
-        Numbers of pictures stay the publisher's: a receiver of SVC expects that layers, and pictures of them, are missing.
-        """
-        if second & 127 != stream.svc:
-            return False
-        if stream.layered == AV1:
-            return self._av1(stream, second, sequence, rtp, level, payload, described, late, now)
-        layer = vp9.layer(payload)
-        if layer is None:
-            return False
-        spatial, temporal, _, _, end = layer
-        stream.layer_bytes[4 * spatial + temporal] += len(payload)
-        for forwarder in stream.forwarders:
-            kind = forwarder.payload_types[second]
-            if not kind or forwarder.endpoint.tx is None:
-                continue
-            if late:
-                if spatial > forwarder.top or temporal > forwarder.passing:
-                    continue
-            elif not self._goes(forwarder, layer, sequence, rtp):
-                self._skip(forwarder, sequence)
-                continue
-            offsets = self._due(forwarder, stream, sequence, late)
-            if offsets is None:
-                continue
-            if end and spatial == offsets[4]:
-                kind |= 0x80  # the last packet that a picture has for this subscriber (RFC 9628 4.1)
-            number, stamp = (sequence + offsets[0]) & 0xFFFF, (rtp + offsets[1]) & 0xFFFFFFFF
-            self._deliver(forwarder, kind, number, stamp, level, payload, late, now)
-        return True
-
-    def _av1(
-        self, stream: Stream, second: int, sequence: int, rtp: int, level: int, payload: memoryview, described: bytes, late: bool,
-        now: float,
-    ) -> bool:
-        """The same of AV1, whose frames say in a header extension what they are; it goes on as it came.
-
-        What cannot be read goes to everybody: its structure may have been lost, and will be sent again.
-        """
-        if not described:
-            stream.descriptors.pop(sequence & stream.mask, None)
-            return False
-        if stream.reader is None:
-            stream.reader = Reader()
-        frame = stream.reader.read(described, late, now)
-        stream.descriptors[sequence & stream.mask] = (described, frame.spatial if frame is not None else -1)
-        if frame is not None:
-            stream.layer_bytes[4 * frame.spatial + frame.temporal] += len(payload)
-        for forwarder in stream.forwarders:
-            kind = forwarder.payload_types[second]
-            if not kind or forwarder.endpoint.tx is None:
-                continue
-            if frame is not None:
-                chain = forwarder.chain
-                if chain is None:
-                    chain = forwarder.chain = Chain()
-                goes = chain.takes(frame, forwarder.spatial, forwarder.temporal, rtp, late)
-                if not late and forwarder.top != chain.top:
-                    self._reach(forwarder, chain.top, sequence)
-                if not goes:
-                    if not late:
-                        self._skip(forwarder, sequence)
-                    continue
-            offsets = self._due(forwarder, stream, sequence, late)
-            if offsets is None:
-                continue
-            if frame is not None and described[0] & 0x40 and frame.spatial == offsets[4]:
-                kind |= 0x80  # the last packet that a temporal unit has for this subscriber (4.2)
-            number, stamp = (sequence + offsets[0]) & 0xFFFF, (rtp + offsets[1]) & 0xFFFFFFFF
-            self._deliver(forwarder, kind, number, stamp, level, payload, late, now, described)
-        return True
-
-    def _goes(self, forwarder: Forwarder, layer: tuple[int, int, int, bool, bool], sequence: int, rtp: int) -> bool:
-        """Whether a layer frame of VP9 goes to this subscriber. Layers are left between pictures, and taken up where none is needed
-        that the subscriber does not have.
-        """
-        spatial, temporal, begins, up, _ = layer
-        if rtp != forwarder.frame:
-            forwarder.frame = rtp
-            passing, top = min(forwarder.passing, forwarder.temporal), min(forwarder.top, forwarder.spatial)
-            if begins == 2:
-                passing, top = forwarder.temporal, forwarder.spatial
-            elif up and temporal <= passing:
-                passing = forwarder.temporal  # later pictures of higher layers need none of those before this one (RFC 9628 4.2, U)
-            forwarder.passing = passing
-            if top != forwarder.top:
-                self._reach(forwarder, top, sequence)
-        elif (
-            begins and forwarder.top < spatial <= forwarder.spatial and temporal <= forwarder.passing
-            and (begins == 2 or spatial == forwarder.top + 1)
-        ):  # fmt: skip
-            self._reach(forwarder, spatial, sequence)  # the layer begins within a picture: it needs at most the one below
-        return spatial <= forwarder.top and temporal <= forwarder.passing
-
-    def _reach(self, forwarder: Forwarder, top: int, sequence: int) -> None:
-        """Another highest spatial layer from `sequence` on."""
-        if sequence != forwarder.switched:
-            self._remember(forwarder)
-        forwarder.top, forwarder.switched = top, sequence
-
-    def _deliver(
+    def deliver(
         self, forwarder: Forwarder, kind: int, number: int, stamp: int, level: int, payload: memoryview, late: bool, now: float,
         described: bytes = b"",
     ) -> None:
@@ -802,7 +697,7 @@ class Forwarding:
         if forwarder.stream is not None:
             forwarder.stream.forwarders.remove(forwarder)
             self._changed(forwarder.stream)
-            self._remember(forwarder)
+            self.remember(forwarder)
             forwarder.stream = None
 
     def _switch(self, stream: Stream, sequence: int, rtp: int, now: float, picture: Picture | None) -> None:
@@ -821,7 +716,7 @@ class Forwarding:
     def _align(self, forwarder: Forwarder, stream: Stream, sequence: int, rtp: int, now: float, picture: Picture | None) -> None:
         """Offsets with which `stream` goes on where the subscriber's numbers stand."""
         if forwarder.started:
-            self._remember(forwarder)
+            self.remember(forwarder)
             # One ahead of what was sent last; the clock runs on by the time that passed since.
             passed = max(1, int((now - forwarder.last_time) * stream.clock))
             forwarder.sequence_offset = (forwarder.last_sequence + 1 - sequence) & 0xFFFF
@@ -833,14 +728,14 @@ class Forwarding:
         forwarder.started = True
         forwarder.switched = sequence
 
-    def _skip(self, forwarder: Forwarder, sequence: int) -> None:
+    def skip(self, forwarder: Forwarder, sequence: int) -> None:
         """`sequence` is left out: those after it move up by one."""
         if sequence != forwarder.switched:  # else nothing went since the last time
-            self._remember(forwarder)
+            self.remember(forwarder)
         forwarder.sequence_offset = (forwarder.sequence_offset - 1) & 0xFFFF
         forwarder.switched = (sequence + 1) & 0xFFFF
 
-    def _due(self, forwarder: Forwarder, stream: Stream, sequence: int, late: bool) -> Offsets | None:
+    def due(self, forwarder: Forwarder, stream: Stream, sequence: int, late: bool) -> Offsets | None:
         """The offsets of a packet that came now or late; None: it is none of this subscriber's."""
         if late and ((sequence - forwarder.switched) & 0xFFFF) > 0x8000:
             return self._earlier(forwarder, stream, sequence)
@@ -853,7 +748,8 @@ class Forwarding:
                 return offsets
         return None
 
-    def _remember(self, forwarder: Forwarder) -> None:
+    def remember(self, forwarder: Forwarder) -> None:
+        """A stretch ends: what was sent with its offsets may be asked for again."""
         if forwarder.stream is not None:
             begin = (forwarder.switched + forwarder.sequence_offset) & 0xFFFF
             forwarder.history.append((begin, forwarder.stream, self._offsets(forwarder)))

@@ -280,7 +280,7 @@ static void layer_of(const uint8_t *payload, uint32_t size, struct layer *l) {
     l->end = first & 4;
 }
 
-/* Forwarding._goes where it changes no layer: 1 the packet goes, 0 it is left out as those before it were, -1 Python's. */
+/* layers._goes where it changes no layer: 1 the packet goes, 0 it is left out as those before it were, -1 Python's. */
 static int goes(const step_forwarder *f, const struct layer *l, uint16_t sequence, uint32_t rtp) {
     if (f->frame != rtp) {
         if (f->passing > f->temporal || f->top > f->spatial) return -1;

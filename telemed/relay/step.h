@@ -8,7 +8,7 @@ typedef struct step_stream step_stream;
 typedef struct step_forwarder step_forwarder;
 
 enum { STEP_DONE = 0, STEP_OTHER = 1, STEP_RTCP = 2, STEP_PACKET = 3, STEP_NOTED = 512, STEP_STREAMS = 64 };
-enum { STEP_NUMBERED = 1, STEP_VP9 = 2, STEP_AV1 = 3 }; /* forward.py's NUMBERED, VP9, AV1 */
+enum { STEP_NUMBERED = 1, STEP_VP9 = 2, STEP_AV1 = 3 }; /* those of layers.py */
 
 struct step_endpoint {
     void *rx, *tx;                  /* srtp_t; NULL before the handshake is done */

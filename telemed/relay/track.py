@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from telemed.ports import Kind, LayerChoice, Published, TrackInfo
-from telemed.relay.forward import ALL_LAYERS, AV1, VP9, Forwarder, Stream
+from telemed.relay.forward import Forwarder, Stream
 from telemed.relay.keyframes import KEYFRAMES
+from telemed.relay.layers import ALL_LAYERS, AV1, VP9
 
 if TYPE_CHECKING:
     from telemed.relay.peer import Peer

@@ -11,7 +11,7 @@ import pytest
 from telemed.ports import Published, Source
 from telemed.relay.build import library
 from telemed.relay.dependency import DEPENDENCY, STRUCTURES, Chain, Frame, Reader
-from telemed.relay.forward import ALL_LAYERS, AV1, VP9
+from telemed.relay.layers import ALL_LAYERS, AV1, VP9
 from telemed.relay.negotiate import read
 from telemed.relay.track import Slot, Track
 from telemed.wire import av1, rtp

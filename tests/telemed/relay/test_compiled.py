@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from telemed.relay import srtp
 from telemed.relay.build import Form, choose, library
 from telemed.relay.estimator import Estimator
-from telemed.relay.forward import AV1, VP9, Endpoint, Stream
+from telemed.relay.forward import Endpoint, Stream
+from telemed.relay.layers import AV1, VP9
 from telemed.relay.twcc import FeedbackBuilder, SendHistory
 from telemed.wire.av1 import keyframe as av1_keyframe
 from telemed.wire.errors import WireError

@@ -10,7 +10,7 @@ import pytest
 
 from telemed.ports import LayerChoice, Published, Source
 from telemed.relay.allocate import Allocator, Wanted
-from telemed.relay.forward import ALL_LAYERS, VP9
+from telemed.relay.layers import ALL_LAYERS, VP9
 from telemed.relay.negotiate import MID, RID
 from telemed.relay.track import Format, Slot, Track
 from telemed.wire import rtp, vp9
