@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 class _Door(Protocol):
     """health_hub.consult.door.Door, as far as it is used here."""
 
+    kept: Any  # telemed.kept.Kept
+
     def start(self) -> None: ...
     async def stop(self) -> None: ...
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
@@ -114,13 +116,18 @@ class _Hub:
         return self._pages
 
     def _import(self) -> Application:
+        from health_hub.consult import kept
         from health_hub.consult.routes import router
         from health_hub.web.pages import pages
 
         gate = self._gate
         if gate is None:
             return cast(Application, pages(self._ready))
-        return cast(Application, pages(self._ready, gate.authority, [lambda site: router(site, gate)]))
+        more = [lambda site: router(site, gate), lambda site: kept.router(site, gate, self._kept)]
+        return cast(Application, pages(self._ready, gate.authority, more))
+
+    async def _kept(self) -> Any:
+        return (self._door or await self._open_door()).kept
 
     async def _ready(self) -> None:
         if self._store is None:

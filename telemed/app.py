@@ -21,12 +21,15 @@ from telemed import page
 from telemed.metrics import Metrics
 from telemed.pieces.rooms import Messages
 from telemed.ports import MediaRelay
+from telemed.record import routes as recordings
 from telemed.record.index import Index
+from telemed.record.kept import Kept, told
 from telemed.record.recording import Limits
 from telemed.record.rooms import Recorder
 from telemed.rooms.participant import stamp
 from telemed.rooms.recording import Hook
 from telemed.rooms.registry import Rooms
+from telemed.rooms.roles import Role
 from telemed.rooms.room import Sink
 from telemed.settings import Settings
 from telemed.signal.connection import transport_of
@@ -89,13 +92,22 @@ def create(
 
     def recorded(room: str, name: str, index: Index) -> None:
         tracks = sum(1 for track in index["tracks"] if track.get("file"))
-        done = {"recording": name, "seconds": index["seconds"], "tracks": tracks, "reason": index["why"]}
+        done = {"recording": name, "seconds": told(name, index)["seconds"], "tracks": tracks, "reason": index["why"]}
         tell({"event": "recorded", "room": room, "time": stamp(time.time()), **done})
+
+    def deleted(room: str, name: str) -> None:
+        tell({"event": "recording-deleted", "room": room, "time": stamp(time.time()), "recording": name})
+
+    def device(room: str, participant: str) -> bool:
+        found = rooms.get(room)
+        who = found.participants.get(participant) if found is not None else None
+        return who is not None and who.admitted and who.role is Role.DEVICE
 
     recorder: Recorder | None = None
     if hook is None and settings.recordings:
         limits = Limits(bytes=settings.recording_bytes, seconds=settings.recording_seconds, free=settings.disk_free)
-        recorder = Recorder(relay, Path(settings.recordings), settings.record_key.encode(), failed, recorded, limits)
+        root, key = Path(settings.recordings), settings.record_key.encode()
+        recorder = Recorder(relay, root, key, failed, recorded, limits, settings.recordings_days, deleted, device)
         hook = recorder.hook
     rooms = Rooms(relay, settings, sink, hook)
     tokens = Tokens(settings.secret or secrets.token_urlsafe(32), settings.issuer)
@@ -179,6 +191,8 @@ def create(
         routes.append(Route(f"/telemed/{way}/{{room}}/{{session}}", http.resource, methods=METHODS))
     if messages is not None:
         routes += messages.routes()
+    if settings.recordings and settings.secret:
+        routes += recordings.routes(Kept(Path(settings.recordings), settings.record_key.encode()), settings.secret)
     if settings.open:
         # For trying without a hub, which else serves the page: /telemed/room#room=NAME&name=...&role=...
         routes += page.routes("/telemed")

@@ -37,6 +37,7 @@ class Settings:
     record_key: str = _setting("", "key of at least 32 characters that recordings are sealed with; python -m telemed.record wants the same")
     recording_bytes: int = _setting(8 * GIB, "bytes on disk at which a recording ends by itself")
     recording_seconds: int = _setting(4 * 3_600, "seconds after which a recording ends by itself")
+    recordings_days: int = _setting(0, "days that a recording is kept after its end; 0: for ever")
     messages: str = _setting("", "directory of messages for later, of this relay alone; empty: none are taken")
     messages_bytes: int = _setting(50 * GIB, "bytes of all messages")
     messages_each: int = _setting(256 * MIB, "bytes of one message")

@@ -61,6 +61,7 @@ class Watcher:
         self.corrupt = self.strays = self.dropped = self.packets = 0
         self.first_frame = 0.0  # monotonic s of the first whole keyframe
         self.arrived: list[tuple[float, int]] = []  # (monotonic s, stream id) of video, when `trace` is on
+        self.heard: list[float] = []  # monotonic s of each packet of sound, when `trace` is on
         self.trace = False
         self.sound_back = self.video_back = 0.0  # first arrival since they were set to 0
         self._key_started = False
@@ -133,6 +134,8 @@ class Watcher:
         self.packets += 1
         if audio:
             self.sound_back = self.sound_back or now
+            if self.trace:
+                self.heard.append(now)
         else:
             self.video_back = self.video_back or now
             if self.trace:

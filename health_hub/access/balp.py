@@ -15,7 +15,7 @@ _OBJECT = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
 _REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 _PROFILE = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit."
 EMERGENCY = "110127"  # DICOM: Emergency Override Started
-_OWN = "https://health-hub.vn/fhir/CodeSystem/audit"
+OWN = "https://health-hub.vn/fhir/CodeSystem/audit"
 _PROFILES = {"C": "Create", "R": "Read", "U": "Update", "D": "Delete"}
 INTERACTIONS = frozenset(
     ("read", "vread", "create", "update", "patch", "delete", "search-type", "search-system", "history-instance", "history-type",
@@ -75,11 +75,11 @@ def _what(entry: Entry) -> dict[str, Any]:
     if entry.interaction in ("token", "refused") or not entry.interaction.isascii() or entry.interaction.startswith(("account", "consult")):
         return {
             "type": {"system": DICOM, "code": "110113"},
-            "subtype": [{"system": _OWN, "code": entry.interaction}],
+            "subtype": [{"system": OWN, "code": entry.interaction}],
         }
     subtype = [{"system": REST, "code": entry.interaction}]
     if entry.first:
-        subtype.append({"system": _OWN, "code": "first-relationship"})
+        subtype.append({"system": OWN, "code": "first-relationship"})
     return {"type": {"system": _TYPE, "code": "rest"}, "subtype": subtype}
 
 
@@ -107,7 +107,7 @@ def _agents(entry: Entry) -> list[dict[str, Any]]:
             "requestor": True,
         }
         if entry.role:
-            person["role"] = [{"coding": [{"system": _OWN, "code": entry.role}]}]
+            person["role"] = [{"coding": [{"system": OWN, "code": entry.role}]}]
         if network and not entry.client:
             person["network"] = network
         if entry.session:
@@ -122,6 +122,10 @@ def _agents(entry: Entry) -> list[dict[str, Any]]:
             }
         )
     return agents
+
+
+# What was asked for is told beside what was shown: no resource names it.
+_TARGETED = ("search", "history", "operation", "batch", "transaction", "consult-play")
 
 
 def _entities(entry: Entry) -> list[dict[str, Any]]:
@@ -142,7 +146,7 @@ def _entities(entry: Entry) -> list[dict[str, Any]]:
                     "role": {"system": _ROLE, "code": "4"},
                 }
             )
-    if entry.target and (entry.interaction.startswith(("search", "history", "operation", "batch", "transaction")) or entry.status >= 400):
+    if entry.target and (entry.interaction.startswith(_TARGETED) or entry.status >= 400):
         entities.append(
             {
                 "type": {"system": _OBJECT, "code": "2"},

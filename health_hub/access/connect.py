@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhir_profiles.tables import search_params
-from health_hub.access.balp import DICOM, EMERGENCY, INTERACTIONS, REST
+from health_hub.access.balp import DICOM, EMERGENCY, INTERACTIONS, OWN, REST
 from health_hub.access.entry import Entry
 from health_hub.access.gate import Gate
 from health_hub.access.policy import Rights
@@ -19,7 +19,9 @@ from health_hub.fhir.search.query import Query, ReferenceValue, Sort, StringValu
 
 PICKED = 50  # patients that one search of the picker answers
 ACCESSES = 50  # on one page of the list of accesses
-ACCESS = (*(TokenValue(REST, code) for code in sorted(INTERACTIONS)), TokenValue(DICOM, EMERGENCY))  # subtypes of AuditEvents
+PLAYED = "consult-play"  # a recording or message of a video consultation
+# Subtypes of AuditEvents.
+ACCESS = (*(TokenValue(REST, code) for code in sorted(INTERACTIONS)), TokenValue(DICOM, EMERGENCY), TokenValue(OWN, PLAYED))
 _READ = scopes.parse("user/Patient.rs user/AuditEvent.rs")
 
 

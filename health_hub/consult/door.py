@@ -12,6 +12,7 @@ from health_hub.store.store import Store
 from telemed import page
 from telemed.directory.choose import directory
 from telemed.front import Front
+from telemed.kept import Kept
 
 PAGES = ("/telemed/room", "/telemed/page/")
 AGAIN = 2.0  # seconds until a directory that could not be opened is tried again
@@ -24,6 +25,7 @@ class Door:
         self._directory = directory(relays.directory_url(settings))
         tokens = relays.tokens(settings, store.secret)
         self._front = Front(self._directory, relays.secret(settings, store.secret), tokens, open_rooms=not settings.auth)
+        self.kept = Kept(self._directory, relays.secret(settings, store.secret))
         self._pages = Router(routes=page.routes("/telemed"))
         self._recorder = Recorder(store, self._directory)
         self._task: asyncio.Task[None] | None = None

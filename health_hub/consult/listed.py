@@ -1,18 +1,21 @@
 """The consultations of a person: those that are open to them now, and those of the next day."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from health_hub.access.gate import Access, Gate
+from health_hub.consult import record
 from health_hub.consult.who import HOSTS, MICRO, OPEN, Closed, Seat, consultation, seated, span
 from health_hub.fhir.search.parse import parse
+from telemed.rooms.roles import Role
 
 LOOKED = 100  # of each type, the newest
 AHEAD_DAYS, BEHIND_DAYS = 1, 1
+PAST_DAYS = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,25 @@ async def listed(gate: Gate, access: Access) -> Sequence[Listed]:
                     opens = e.opens
                 out.append(_line(sits, opens))
     return sorted(out, key=lambda line: (line.at, line.path))
+
+
+async def past(gate: Gate, access: Access, roles: Collection[Role]) -> Sequence[Listed]:
+    """Those of the last months, open or over, of which a recording or message was kept, for who sits in them as one of `roles`."""
+    view, settings = access.view(gate.store, "s"), gate.authority.settings
+    since = datetime.fromtimestamp(time.time() - PAST_DAYS * 86_400, UTC).isoformat(timespec="seconds")
+    out: list[Listed] = []
+    dated = [("date", f"ge{since}"), ("_sort", "-date")]
+    for kind, pairs in (("Appointment", dated), ("Encounter", [("class", "VR"), ("_sort", "-_lastUpdated")])):
+        query = parse((kind,), [*pairs, ("_count", str(LOOKED))], strict=True, zone=ZoneInfo(settings.zone), base=gate.authority.audience)
+        for hit in (await view.search(query)).hits:
+            found = consultation(hit.stored)
+            kept = await gate.store.records.get(record.KIND, found.room) if found is not None else None
+            if found is None or kept is None or not (kept.data.get("recordings") or kept.data.get("messages")):
+                continue
+            sits = await seated(gate, access.who, found)
+            if sits is not None and sits.role in roles:
+                out.append(_line(sits, 0))
+    return sorted(out, key=lambda line: line.at, reverse=True)
 
 
 def _line(sits: Seat, opens: int) -> Listed:

@@ -2,7 +2,8 @@
 
 Events wait in the directory until they are here. Each is taken over once: its mark stands in the same commit as what it changed.
 Record kind "consultation", id the room: {"state", "since", "participants": {id: {"name", "role", "seconds", "quality"}}, "ended",
-"messages": [{"id", "participant", "name", "type", "length", "time"}], "recordings": [{"name", "seconds", "tracks", "reason", "time"}]}.
+"messages": [{"id", "participant", "name", "type", "length", "time"}], "recordings": [{"name", "seconds", "tracks", "reason", "time"}]};
+a message that was read has "seen": {"participant", "name", "time"}, a recording that was deleted "deleted": its time.
 """
 
 import asyncio
@@ -25,7 +26,9 @@ EVERY = 1.0  # seconds between two looks
 BATCH = 100
 MARK_DAYS = 7
 KIND, MARK = "consultation", "consult-event"
-TOLD = frozenset(("admitted", "left", "refused", "removed", "consent", "recording", "recorded", "message", "ended"))  # in the audit trail
+TOLD = frozenset((  # in the audit trail
+    "admitted", "left", "refused", "removed", "consent", "recording", "recorded", "recording-deleted", "message", "message-seen", "ended",
+))  # fmt: skip
 PARTICIPANTS = 500
 LISTED = 500  # messages, and recordings, of one consultation
 _BEGUN = {"Encounter": (("planned", "arrived", "triaged"), "in-progress"), "Appointment": (("pending", "booked", "checked-in"), "arrived")}
@@ -112,6 +115,11 @@ def _summed(summary: dict[str, Any], event: dict[str, Any]) -> dict[str, Any]:
         case "recorded":
             one = {"name": event["recording"], "seconds": float(event["seconds"]), "tracks": int(event["tracks"])}
             summary = _listed(summary, "recordings", one | {"reason": event["reason"], "time": event["time"]})
+        case "recording-deleted":
+            summary = _noted(summary, "recordings", "name", str(event["recording"]), {"deleted": event["time"]})
+        case "message-seen":
+            seen = {"participant": who, "name": event["name"], "time": event["time"]}
+            summary = _noted(summary, "messages", "id", str(event["message"]), {"seen": seen})
         case "ended":
             for one in event["participants"]:
                 if one["id"] in people:
@@ -123,6 +131,10 @@ def _summed(summary: dict[str, Any], event: dict[str, Any]) -> dict[str, Any]:
 def _listed(summary: dict[str, Any], name: str, one: dict[str, Any]) -> dict[str, Any]:
     before = summary.get(name, [])
     return summary if len(before) >= LISTED else summary | {name: [*before, one]}
+
+
+def _noted(summary: dict[str, Any], name: str, key: str, value: str, more: dict[str, Any]) -> dict[str, Any]:
+    return summary | {name: [one | more if one[key] == value else one for one in summary.get(name, [])]}
 
 
 def _plain(quality: dict[str, Any]) -> dict[str, float]:
@@ -158,7 +170,7 @@ def _entry(found: Consultation | None, event: dict[str, Any], summary: dict[str,
     name = {"admitted": "joined"}.get(event["event"], event["event"])
     return Entry(
         time.time_ns() // 1_000_000, f"consult-{name}", "E", 200, name=str(event.get("name") or person.get("name", "")),
-        role=str(event.get("role") or person.get("role", "")), me=f"{kind}/{id}" if kind != "guest" and id else "",
+        role=str(event.get("role") or person.get("role", "")), me=f"{kind}/{id}" if kind not in ("guest", "device") and id else "",
         resources=[] if found is None else [f"{found.kind}/{found.id}"], patients=[] if found is None else found.patients(),
         note=", ".join(said)[:1000],
     )  # fmt: skip

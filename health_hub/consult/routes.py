@@ -1,7 +1,9 @@
 """Pages and answers of consultations: the list, the room, join tokens for pages and applications, invitations for guests."""
 
 import hashlib
+import re
 import time
+from dataclasses import replace
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -16,9 +18,11 @@ from health_hub.consult.who import HOSTS, Closed, NotHere, Seat, seat
 from health_hub.web.site import PageError, Site, Visit
 from telemed import page
 from telemed.rooms.roles import Role
+from telemed.tokens import NAME_CHARS
 
 JOIN_SECONDS = 300
 BODY_MAX = 4096
+_DEVICE = re.compile(r"[a-z0-9-]{1,12}").fullmatch
 
 
 def router(site: Site, gate: Gate) -> APIRouter:
@@ -45,8 +49,12 @@ def router(site: Site, gate: Gate) -> APIRouter:
             raise
         return found
 
-    def ticket(sits: Seat) -> Response:
+    def ticket(sits: Seat, device: str = "") -> Response:
+        """device: of the person who sits there; it comes beside them, as a participant of its own."""
         consultation = sits.consultation
+        if device:
+            participant, name = f"device.{device}.{sits.participant}", f"{device} · {sits.name}"[:NAME_CHARS]
+            sits = replace(sits, participant=participant, name=name, role=Role.DEVICE)
         token = tokens.issue(
             room=consultation.room, participant=sits.participant, name=sits.name, role=sits.role, main=sits.role is Role.DOCTOR,
             seconds=JOIN_SECONDS,
@@ -82,7 +90,7 @@ def router(site: Site, gate: Gate) -> APIRouter:
         except NotHere:
             raise PageError(404) from None
         except Closed as e:
-            return site.page(visit, "consult_closed.html", 403, why=e.why, opens=e.opens)
+            return site.page(visit, "consult_closed.html", 403, place=f"/consult/{kind}/{id}", why=e.why, opens=e.opens)
         # Another person who signs in in the same tab does not come back as the one before.
         who = hashlib.sha256(access.who.claims.subject.encode()).hexdigest()[:16]
         return site.finish(visit, page.room(request, join=f"/consult/{kind}/{id}/token?as={who}", back="/consult"))
@@ -162,7 +170,10 @@ def router(site: Site, gate: Gate) -> APIRouter:
 
     @routes.post("/consult/{kind}/{id}/token")
     async def token(request: Request, kind: str, id: str) -> Response:
-        """For our own page, with the session's cookie, and for applications with an access token."""
+        """For our own page, with the session's cookie, and for applications with an access token.
+
+        `?device=NAME`: for a device that the person brings in by WHIP, an ultrasound machine for instance.
+        """
         if (authorization := request.headers.get("authorization")) is not None:
             url = f"{gate.authority.issuer}{request.url.path}"
             dpop = request.headers.get("dpop")
@@ -188,8 +199,13 @@ def router(site: Site, gate: Gate) -> APIRouter:
             return _refused(404, "not-found", "không có buổi khám này", "there is no such consultation")
         except Closed as e:
             return _closed(e)
+        device = request.query_params.get("device", "")
+        if device and (not _DEVICE(device) or sits.role not in HOSTS | {Role.NURSE}):
+            await noted(access, f"{kind}/{id}/token", 403)
+            told = "tên thiết bị: a-z 0-9 -, tối đa 12; cho bác sĩ và điều dưỡng", "for doctors and nurses; its name: a-z 0-9 -, 12 at most"
+            return _refused(403, "device", *told)
         await noted(access, f"{kind}/{id}/token", 200)
-        return ticket(sits)
+        return ticket(sits, device)
 
     return routes
 

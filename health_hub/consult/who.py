@@ -86,6 +86,13 @@ class Consultation:
                 codes = {str(c.get("code")) for t in _list(participant.get("type")) for c in _list(t.get("coding"))}
                 yield _reference(who), frozenset(codes)
 
+    def displays(self) -> Iterator[tuple[str, str]]:
+        """(participant of the relay, display) of those whose reference has one."""
+        parts = [p.get("individual" if self.kind == "Encounter" else "actor") for p in _list(self.resource.get("participant"))]
+        for who in (self.resource.get("subject"), *parts):
+            if isinstance(who, dict) and isinstance(who.get("display"), str) and (name := _reference(who)):
+                yield name.replace("/", "."), who["display"]
+
     def patients(self) -> list[str]:
         """Bare ids of the Patients in it."""
         return list(dict.fromkeys(name.partition("/")[2] for name, _ in self.named() if name.startswith("Patient/")))

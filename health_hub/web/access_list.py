@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
-from health_hub.access.connect import Seen
+from health_hub.access.connect import PLAYED, Seen
 from health_hub.web import times, type_words
 from health_hub.web.site import Site, Visit
 from health_hub.web.texts import TEXTS, text
@@ -64,6 +64,7 @@ def _row(site: Site, visit: Visit, seen: Seen, own_name: str) -> Row:
     at = moment.timestamp()
     local = times.local(at, site.zone)
     kind = "delete" if seen.interaction in _DELETES else "write" if seen.interaction in _WRITES else "read"
+    what = seen.what or (("Patient",) if seen.interaction in _ONE else ())
     known = f"why.{seen.why}" in TEXTS
     return Row(
         at=at,
@@ -72,7 +73,7 @@ def _row(site: Site, visit: Visit, seen: Seen, own_name: str) -> Row:
         own=bool(own_name) and seen.who == own_name,
         facility=seen.facility_name or seen.facility,
         action=text(f"access.action.{kind}", lang),
-        what=", ".join(type_words.type_word(w, lang) for w in seen.what or (("Patient",) if seen.interaction in _ONE else ())),
+        what=text("access.what.play", lang) if seen.interaction == PLAYED else ", ".join(type_words.type_word(w, lang) for w in what),
         why=text(f"why.{seen.why}" if known else "why.none", lang) if not seen.emergency else text("why.ETREAT", lang),
         note=seen.why if seen.emergency and not known else "",
         emergency=seen.emergency,

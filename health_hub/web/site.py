@@ -29,6 +29,7 @@ from health_hub.web.texts import LANGUAGES, Language, text
 log = logging.getLogger(__name__)
 TEMPLATES = Path(__file__).parent / "templates"
 LANGUAGE_SECONDS = 365 * 86_400
+BOTH = frozenset(("authorize", "ended", "kept", "kept.role", "kept.gone", "kept.away"))  # errors told in both languages
 ASKED_LANG = "lang-asked"  # cookie: ui_locales of an authorization under way
 
 
@@ -195,7 +196,7 @@ class Site:
 
     def error(self, visit: Visit, status: int, key: str = "", details: Mapping[str, str] | None = None) -> Response:
         key = key or (str(status) if status in (400, 403, 404, 405, 413, 429) else "500")
-        return self.page(visit, "error.html", status, key=key, details=details or {}, both=key in ("authorize", "ended"))
+        return self.page(visit, "error.html", status, key=key, details=details or {}, both=key in BOTH)
 
     def to(self, visit: Visit, address: str) -> Response:
         """Go on elsewhere with GET."""

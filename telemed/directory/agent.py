@@ -21,6 +21,8 @@ from telemed.settings import Settings
 log = logging.getLogger(__name__)
 FRONT, ROOM = b"x-telemed-front", b"x-telemed-room"  # headers that a front adds
 EVENTS = 10_000  # kept while the directory cannot be reached; the oldest go first
+# Of what is kept of a room; they come long after it too, and change nothing in it.
+_KEPT = frozenset(("recorded", "recording-deleted", "message", "message-seen"))
 _json = msgspec.json.Encoder().encode
 
 
@@ -46,7 +48,8 @@ class Agent:
     def sink(self, event: dict[str, Any]) -> None:
         """Takes an event of a room."""
         self._events.append(_json(event))
-        self._unsaved.add(event["room"])  # one that ended at once too: that it did must be known elsewhere
+        if event["event"] not in _KEPT:
+            self._unsaved.add(event["room"])  # one that ended at once too: that it did must be known elsewhere
 
     def attach(self, app: Starlette, relay: MediaRelay) -> ASGIApp:
         """The application as it is served."""

@@ -40,7 +40,7 @@ class Messages:
 
     def routes(self) -> list[Route]:
         """Below /telemed/messages."""
-        return routes(self.store, self._verify, self._signed)
+        return routes(self.store, self._verify, self._signed, self._seen)
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run())
@@ -102,6 +102,18 @@ class Messages:
         return claims.room == message.room and (claims.participant == message.participant or Right.ADMIT in claims.rights)
 
     # What.
+
+    async def _seen(self, claims: Claims, message: Message) -> None:
+        assert isinstance(claims, Identity)
+        who = {"participant": claims.participant, "name": claims.name, "role": claims.role.value}
+        try:
+            first = await self.store.see(message.id, who)
+        except OSError:
+            log.exception("that message %s was seen is not on the disk", message.id)  # it is read all the same
+            return
+        if first:
+            event = {"event": "message-seen", "room": message.room, "time": stamp(time.time()), "message": message.id}
+            self._sink(event | who)
 
     def _complete(self, message: Message) -> None:
         said = self.store.told(message)

@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from telemed import ranges
 from telemed.pieces.store import Claims, Held, Message, Refused, Store
 from telemed.signal.bucket import Bucket
 from telemed.tokens import bearer_of
@@ -39,6 +40,7 @@ REMEMBERED = 10_000  # participants whose rate is known
 
 # Token, the client's secret ("": none), whether something is sent (not read) -> who it is, None: nobody. May raise Refused.
 Verify = Callable[[str, str, bool], Awaitable[Claims | None] | Claims | None]
+Seen = Callable[[Claims, Message], Awaitable[None]]
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -46,12 +48,15 @@ class Superseded(Exception):
     """Another request goes on with the message."""
 
 
-def routes(store: Store, verify_token: Verify, signed: Callable[[Claims], dict[str, str]] = lambda claims: {}) -> list[Route]:
+def routes(
+    store: Store, verify_token: Verify, signed: Callable[[Claims], dict[str, str]] = lambda claims: {}, seen: Seen | None = None
+) -> list[Route]:
     """For a Starlette application, whose start awaits `store.open()` and whose end `store.close()`.
 
     verify_token: may be a coroutine function. signed(claims): metadata that the token vouches for, over what the sender says.
+    seen(claims, message): somebody else than the sender begins to read it; may be a coroutine function.
     """
-    doors = Doors(store, verify_token, signed)
+    doors = Doors(store, verify_token, signed, seen)
     return [
         Route(PATH, doors.answer(doors.options, open_=True), methods=["OPTIONS"]),
         Route(PATH, doors.answer(doors.create), methods=["POST"]),
@@ -69,8 +74,8 @@ def routes(store: Store, verify_token: Verify, signed: Callable[[Claims], dict[s
 class Doors:
     """One method a request."""
 
-    def __init__(self, store: Store, verify: Verify, signed: Callable[[Claims], dict[str, str]]) -> None:
-        self._store, self._verify, self._signed = store, verify, signed
+    def __init__(self, store: Store, verify: Verify, signed: Callable[[Claims], dict[str, str]], seen: Seen | None) -> None:
+        self._store, self._verify, self._signed, self._seen = store, verify, signed, seen
         self._rates: OrderedDict[tuple[str, str], Bucket] = OrderedDict()
 
     def answer(self, handler: Handler, *, open_: bool = False, tus: bool = True, sending: bool = True) -> Handler:
@@ -205,10 +210,13 @@ class Doors:
             "Content-Security-Policy": "default-src 'none'; sandbox",
             "Cache-Control": "private, no-store",
         }
-        span = _range(request, message)
+        asked = request.headers.get("range", "")
+        span = ranges.span(asked, message.length, request.headers.get("if-range"), headers["ETag"])
         if span is not None and span[0] >= span[1]:
             return Response(status_code=416, headers={"Content-Range": f"bytes */{message.length}"})
         start, stop = span or (0, message.length)
+        if self._seen is not None and request.method == "GET" and stop > start and request.state.claims.participant != message.participant:
+            await self._seen(request.state.claims, message)
         headers["Content-Length"] = str(stop - start)
         if span is not None:
             headers["Content-Range"] = f"bytes {start}-{stop - 1}/{message.length}"
@@ -322,17 +330,3 @@ def _metadata(text: str) -> dict[str, str]:
     except ValueError:
         raise Refused(400, "metadata", "Upload-Metadata không hợp lệ", "Upload-Metadata is not as tus wants it") from None
     return out
-
-
-def _range(request: Request, message: Message) -> tuple[int, int] | None:
-    """(start, stop); stop <= start: nothing of that is there. None: all of it, also for what is not understood."""
-    found = re.fullmatch(r"bytes=([0-9]{0,15})-([0-9]{0,15})", request.headers.get("range", "").replace(" ", ""))
-    condition = request.headers.get("if-range")
-    if not found or not any(found.groups()) or (condition is not None and condition != f'"{message.id}"'):
-        return None
-    first, last = found.groups()
-    if not first:
-        return max(0, message.length - int(last)) if int(last) else message.length, message.length
-    if last and int(last) < int(first):
-        return None
-    return int(first), min(message.length, int(last) + 1) if last else message.length

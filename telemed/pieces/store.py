@@ -1,6 +1,7 @@
 """Messages on disk: sealed, complete or still coming, each with its owner and its end of life.
 
-ID.meta and ID.data are sealed files (telemed/record/sealed.py); an empty ID.told says that the finished message was reported.
+ID.meta and ID.data are sealed files (telemed/record/sealed.py), and ID.seen, which says who read it first; an empty ID.told says that
+the finished message was reported.
 One process has the folder at a time.
 """
 
@@ -69,6 +70,7 @@ class Message:
     offset: int = 0  # bytes that are safe
     touched: float = 0.0  # when its last piece came
     complete: bool = False
+    seen: dict[str, Any] | None = None  # by whom first, who is not the sender: participant, name, role, time
 
 
 class Refused(Exception):
@@ -174,7 +176,19 @@ class Store:
             complete = True
         if (self.folder / f"{name}.told").exists():
             self._told.add(name)
-        return Message(id=name, offset=offset, touched=data.stat().st_mtime, complete=complete, **made)
+        return Message(id=name, offset=offset, touched=data.stat().st_mtime, complete=complete, seen=self._found_seen(name), **made)
+
+    def _found_seen(self, name: str) -> dict[str, Any] | None:
+        path = self.folder / f"{name}.seen"
+        try:
+            with SealedReader(path, self._key) as reader:
+                found: dict[str, Any] = json.loads(reader.whole())
+                return found
+        except FileNotFoundError:
+            return None
+        except (SealedError, OSError, ValueError) as error:
+            log.warning("who has seen message %s is not known: %s", name, error)
+            return None
 
     # Making, finding, removing.
 
@@ -251,7 +265,8 @@ class Store:
         return {
             "id": message.id, "from": message.participant, "name": said.get("name", ""), "role": said.get("role", ""),
             "type": said.get("filetype", ""), "length": message.length, "created": _stamp(message.created),
-            "expires": _stamp(self.expires(message)),
+            "expires": _stamp(self.expires(message)), "seconds": _seconds(said.get("seconds", "")),
+            "seen": None if message.seen is None else {"name": message.seen["name"], "time": _stamp(message.seen["time"])},
         }  # fmt: skip
 
     def expires(self, message: Message) -> float:
@@ -268,6 +283,23 @@ class Store:
         with SealedReader(self.folder / f"{name}.data", self._key) as reader:
             yield from reader.read(start, stop)
 
+    async def see(self, name: str, reader: dict[str, str]) -> bool:
+        """Marks it as seen; whether this was the first time. reader: participant, name, role. Raises OSError."""
+        held = self._held.get(name)
+        if held is None or held.message.seen is not None:
+            return False
+        seen = {**reader, "time": self._clock()}
+        held.message = replace(held.message, seen=seen)  # before anything is awaited: nobody else is first too
+        await asyncio.to_thread(self._mark, name, json.dumps(seen, ensure_ascii=False).encode())
+        return True
+
+    def _mark(self, name: str, seen: bytes) -> None:
+        path, new = self.folder / f"{name}.seen", self.folder / f"{name}.mark"
+        new.unlink(missing_ok=True)
+        SealedWriter.create(new, self._key, bytes.fromhex(name), path.name).finish(seen)
+        new.rename(path)
+        sync_folder(self.folder)
+
     async def remove(self, name: str) -> None:
         """Ends what is being added to it, and forgets it."""
         held = self._held.get(name)
@@ -278,7 +310,7 @@ class Store:
                     self._told.discard(name)
 
     def _remove(self, name: str) -> None:
-        for suffix in ("meta", "new", "data", "told"):
+        for suffix in ("meta", "new", "data", "told", "seen", "mark"):
             (self.folder / f"{name}.{suffix}").unlink(missing_ok=True)
         sync_folder(self.folder)
 
@@ -370,6 +402,11 @@ class Store:
 def _stamp(seconds: float) -> str:
     """ISO 8601 UTC."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _seconds(text: str) -> float | None:
+    """How long it plays, as its sender says: a recording that a browser makes does not hold it."""
+    return float(text) if re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", text) else None
 
 
 def _goes_on(offset: int) -> Refused:

@@ -9,6 +9,7 @@ from typing import Any
 from telemed.record.sealed import SealedReader, SealedWriter
 
 JOURNAL, INDEX = "journal.sealed", "index.json.sealed"
+DELETED = ".deleted"  # ends the name of a recording's folder from the moment on that it counts as gone
 GAPS_MAX = 5000  # a track; what is more is only counted
 
 Line = dict[str, Any]
@@ -76,6 +77,11 @@ def write_index(folder: Path, key: bytes, owner: bytes, index: Index) -> None:
     writer.finish(json.dumps(index, ensure_ascii=False, indent=1).encode())
     new.rename(folder / INDEX)
     sync_folder(folder)
+
+
+def folders(root: Path) -> list[Path]:
+    """The recordings right below `root`, by name and so by time; what is being deleted is none."""
+    return sorted(path.parent for path in root.glob(f"*/{JOURNAL}") if path.parent.suffix != DELETED)
 
 
 def sync_folder(folder: Path) -> None:

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from telemed.ports import Kind
 from telemed.record.align import align
-from telemed.record.index import INDEX, JOURNAL, Index, Line, fold, read_index, read_journal, sync_folder, write_index
+from telemed.record.index import INDEX, JOURNAL, Index, Line, fold, folders, read_index, read_journal, sync_folder, write_index
 from telemed.record.sealed import SealedError, SealedWriter
 from telemed.record.track import TrackWriter, finish_after_crash
 
@@ -174,17 +174,19 @@ class Recording:
         clock: int,
         rids: Sequence[str] = (),
         types: Mapping[int, str] | None = None,
+        device: bool = False,
     ) -> TrackWriter:
         """A file to be. codec: opus, red (opus within), VP8, VP9, H264, AV1; one that changes is a new track.
 
         clock: of the RTP timestamps, Hz. rids: the layers that will be written. types: what each payload type is, where there are several,
         as red beside opus; packets of any other (RTX, telephone events, comfort noise) only count as not lost.
+        device: no person, so that nobody but the people in the room can agree to what it shows of them.
 
         Raises ConsentMissing, ValueError (a codec not ours, too many tracks, an open track of that id), RuntimeError when it has ended.
         """
         if not self._open:
             raise RuntimeError("the recording has ended")
-        if participant not in self._consent:
+        if participant not in self._consent and not device:
             raise ConsentMissing([participant])
         if len(self._tracks) >= self._limits.tracks:
             raise ValueError(f"a recording has at most {self._limits.tracks} tracks")
@@ -196,6 +198,7 @@ class Recording:
         if types and not {name.lower() for name in types.values()} <= {codec.lower()} | beside:
             raise ValueError("only red has another codec beside it, which is opus")
         named = {"track": track_id, "participant": participant, "kind": kind, "codec": codec, "clock": clock, "rids": list(rids)}
+        named |= {"device": True} if device else {}
         number = len(self._tracks)
         track = TrackWriter(
             number,
@@ -327,7 +330,7 @@ class Recording:
 
 def unfinished(root: Path) -> list[Path]:
     """The folders right below `root` whose recordings run or crashed: `recover` tells which (Busy)."""
-    return sorted(path.parent for path in root.glob(f"*/{JOURNAL}") if not (path.parent / INDEX).exists())
+    return [folder for folder in folders(root) if not (folder / INDEX).exists()]
 
 
 def recover(folder: Path, key: bytes) -> Index:

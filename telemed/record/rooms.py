@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from telemed.ports import MediaRelay, TrackInfo
+from telemed.record.delete import clean, expire
 from telemed.record.index import Index
 from telemed.record.recording import Busy, Limits, Recording, recover, unfinished
 from telemed.record.sealed import SealedError
@@ -18,6 +19,7 @@ from telemed.record.track import TrackWriter
 from telemed.rooms.recording import State
 
 log = logging.getLogger(__name__)
+SWEEP = 3600.0  # seconds between two looks for recordings that are too old
 FINISH_SECONDS = 10.0  # that the end of the relay waits for files to be finished; `recover` does the rest
 # Why one ended by itself -> what the room is told.
 REASONS = {"bytes": "limit", "seconds": "limit", "disk-full": "disk-full", "disk-error": "failed"}
@@ -38,9 +40,17 @@ class Recorder:
         failed: Callable[[str, str], None],
         done: Callable[[str, str, Index], None] = lambda room, name, index: None,
         limits: Limits | None = None,
+        days: float = 0,
+        deleted: Callable[[str, str], None] = lambda room, name: None,
+        device: Callable[[str, str], bool] = lambda room, participant: False,
     ) -> None:
+        """days: that recordings are kept, 0: for ever; deleted(room, name): one was older.
+
+        device(room, participant): whether that one is no person, and so recorded with the consent of the people in the room.
+        """
         self.relay, self.root, self.key, self.limits = relay, root, key, limits or Limits()
-        self.failed, self.done = failed, done
+        self.failed, self.done, self.days, self.deleted = failed, done, days, deleted
+        self.device = device
         self.loop: asyncio.AbstractEventLoop | None = None
         self._sessions: dict[str, _Session] = {}
         self._ending: set[asyncio.Future[Any]] = set()
@@ -55,13 +65,35 @@ class Recorder:
         """Makes the folder, and begins to finish what a crash left in it. Raises OSError."""
         self.loop = asyncio.get_running_loop()
         await asyncio.to_thread(partial(self.root.mkdir, mode=0o700, parents=True, exist_ok=True))
-        self._recovering = asyncio.create_task(self._recover())
+        self._recovering = asyncio.create_task(self._behind())
+
+    async def _behind(self) -> None:
+        """What is done beside the calls: what a crash left, then what is too old, again and again."""
+        await self._recover()
+        passed: set[str] = set()
+        while True:
+            try:
+                await self._sweep(passed)
+            except OSError as error:
+                log.error("old recordings cannot be deleted: %s", error)
+            except Exception:
+                log.exception("old recordings are not deleted")
+            await asyncio.sleep(SWEEP)
+
+    async def _sweep(self, passed: set[str]) -> None:
+        if left := await asyncio.to_thread(clean, self.root):
+            log.info("%d deletions of recordings that were cut off are finished", left)
+        if self.days:
+            found = expire(self.root, self.key, self.days, datetime.now(UTC), passed)
+            while (one := await asyncio.to_thread(next, found, None)) is not None:
+                self.deleted(one[1]["room"], one[0])
 
     async def _recover(self) -> None:
         for folder in await asyncio.to_thread(unfinished, self.root):
             try:
-                await asyncio.to_thread(recover, folder, self.key)
+                index = await asyncio.to_thread(recover, folder, self.key)
                 log.info("recording %s, left by a crash, is finished", folder.name)
+                self.done(index["room"], folder.name, index)
             except Busy:
                 continue  # another relay is at it
             except (SealedError, OSError, ValueError, KeyError) as error:
@@ -197,11 +229,14 @@ class _Session:
     # What the relay brings (ports.Tap).
 
     def open(self, track: TrackInfo, codec: str, clock: int, types: Mapping[int, str]) -> Callable[[bytes, float], None] | None:
-        """None for those who were not asked, as devices and guests who came over HTTP: nothing of theirs is written."""
-        if self._recording is None or not self._recording.running or track.participant not in self._consented:
+        """None for people who were not asked, as those who came over HTTP: nothing of theirs is written."""
+        if self._recording is None or not self._recording.running:
+            return None
+        device = track.participant not in self._consented
+        if device and not self._recorder.device(self.room, track.participant):
             return None
         try:
-            writer = self._recording.track(track.id, track.participant, track.kind, codec, clock, track.layers, types)
+            writer = self._recording.track(track.id, track.participant, track.kind, codec, clock, track.layers, types, device)
         except Exception:
             log.exception("room %s: a track cannot be recorded", self.room)
             # Not from within the relay's step, whose tracks this changes.

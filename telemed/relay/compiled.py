@@ -81,7 +81,7 @@ def unpacked(data: bytes) -> Address:
 class Endpoint(forward.Endpoint):
     """One peer's transport; see forward.Endpoint."""
 
-    __slots__ = ("_address", "_handle", "_history", "_lib", "_tcp", "c")
+    __slots__ = ("_address", "_handle", "_history", "_history_of", "_lib", "_tcp", "c", "link")
 
     counter, counter_id, level_id = _view("counter"), _view("counter_id"), _view("level_id")
     heard, bad = _view("heard"), _view("bad")
@@ -135,6 +135,7 @@ class Endpoint(forward.Endpoint):
         super().drop(ssrc)
 
     def noted(self) -> list[int]:
+        """Arrivals noted here, as twcc.FeedbackBuilder.note takes them; each once."""
         count = self.c.noted_count
         self.c.noted_count = 0
         return list(ffi.unpack(self.c.noted, count)) if count else []
@@ -148,6 +149,40 @@ class Endpoint(forward.Endpoint):
         c.history_times, c.history_last, c.history_sizes, c.history_sequences = times, last, sizes, sequences
         c.history_mask = history.mask
 
+    def follow(self, history: twcc.SendHistory, trend: trend.Trend) -> None:
+        assert isinstance(history, History)
+        assert isinstance(trend, Trend)
+        self._history_of = history, trend
+        self.link = ffi.new("step_link *")
+        link = self.link
+        link.history, link.trend, link.digest, link.newest, link.told = history.c, trend.c, history.read, -1.0, 1
+        self.c.link = link
+
+    def told_by(self, ssrc: int) -> None:
+        self.link.ssrc = ssrc
+
+    def watch(self, calm: bool, least: float) -> None:
+        self.link.calm, self.link.base = calm, least
+
+
+class Told(twcc.Digest):
+    """What the feedback of a link told since it was last asked, in C; good until the next one is read."""
+
+    __slots__ = ("c",)
+
+    def __init__(self, link: Any) -> None:
+        self.c = link.digest
+        self.count, self.lost, self.octets, self.lost_octets = link.count, link.lost, link.octets, link.lost_octets
+        self.delay, self.tail, self.newest, self.last_sent = link.delay, link.tail, link.newest, link.last_sent
+        self.first = (link.first_sent, link.first_came) if self.c.count > self.c.lost else None
+        self.before = link.before
+        self.fed = bool(link.fed)
+
+    @property
+    def packets(self) -> list[twcc.Acknowledged]:  # type: ignore[override]
+        """Of the last feedback."""
+        return _packets(self.c)
+
 
 class Digest(twcc.Digest):
     """What one feedback tells, in C arrays; good until the next one is read."""
@@ -155,67 +190,104 @@ class Digest(twcc.Digest):
     __slots__ = ("c",)
 
     def __init__(self, c: Any) -> None:
-        self.c = c
+        self.c, self.before, self.fed = c, None, False
         self.count, self.lost, self.octets, self.lost_octets = c.count, c.lost, c.octets, c.lost_octets
-        self.delay, self.newest, self.last_sent = c.delay, c.newest, c.last_sent
+        self.delay, self.tail, self.newest, self.last_sent = c.delay, c.tail, c.newest, c.last_sent
         self.first = (c.first_sent, c.first_came) if c.count > c.lost else None
 
     @property
     def packets(self) -> list[twcc.Acknowledged]:  # type: ignore[override]
-        c, n = self.c, self.count
-        lists = ffi.unpack(c.sent, n), ffi.unpack(c.came, n), ffi.unpack(c.size, n)
-        return [(sent, None if came != came else came, size) for sent, came, size in zip(*lists, strict=True)]
+        return _packets(self.c)
+
+
+def _packets(digest: Any) -> list[twcc.Acknowledged]:
+    n = digest.count
+    lists = ffi.unpack(digest.sent, n), ffi.unpack(digest.came, n), ffi.unpack(digest.size, n)
+    return [(sent, None if came != came else came, size) for sent, came, size in zip(*lists, strict=True)]
 
 
 class History(twcc.SendHistory):
     """When each packet left; see twcc.SendHistory."""
 
-    __slots__ = ("_c", "_digest", "_keep", "_lib")
+    __slots__ = ("_keep", "_lib", "c", "read")
 
     def __init__(self, lib: Any, digest: Any, size: int = 2048) -> None:
         super().__init__(size)
-        self._lib, self._digest = lib, digest
+        self._lib, self.read = lib, digest
         self._keep = (
             ffi.from_buffer("double[]", self.times), ffi.from_buffer("double[]", self.base), ffi.from_buffer("int[]", self.sizes),
             ffi.from_buffer("uint16_t[]", self.sequences),
         )  # fmt: skip
-        self._c = ffi.new("step_history *", (*self._keep, self.mask))
+        self.c = ffi.new("step_history *", (*self._keep, self.mask))
 
     def digest(self, body: bytes) -> Digest:
-        if self._lib.step_feedback(ffi.from_buffer(body), len(body), self._c, self._digest):
+        if self._lib.step_feedback(ffi.from_buffer(body), len(body), self.c, self.read):
             raise WireError("RTCP: feedback cut off")
-        return Digest(self._digest)
+        return Digest(self.read)
+
+
+class FeedbackBuilder(twcc.FeedbackBuilder):
+    """What is told to a publisher; see twcc.FeedbackBuilder, which builds what is not plain sailing here too."""
+
+    __slots__ = ("_c", "_endpoint", "_lib", "_out", "_seen")
+
+    def __init__(self, lib: Any, endpoint: Endpoint, out: Any) -> None:
+        super().__init__()
+        self._lib, self._endpoint, self._out = lib, endpoint, out
+        self._c = ffi.new("step_builder *")
+        self._c.highest = -1
+        self._seen = 0  # of the ring of what C reported
+
+    def __len__(self) -> int:
+        return len(self._pending) + int(self._endpoint.c.noted_count)
+
+    def take(self, sender: int, media: int) -> list[bytes]:
+        c = self._c
+        if not self._pending:
+            size = self._lib.step_build(c, self._endpoint.c, sender, media, self._out)
+            if size >= 0:
+                return [bytes(ffi.buffer(self._out, size))] if size else []
+        new = range(max(self._seen, c.recent_at - 256), c.recent_at)
+        self._reported.update((c.recent[n & 255], c.recent_us[n & 255]) for n in new)
+        self._seen = c.recent_at
+        self._highest, self._next, self._count = c.highest, c.next, c.count
+        self.extend(self._endpoint.noted())
+        packets = super().take(sender, media)
+        c.highest, c.next, c.count = self._highest, self._next, self._count
+        return packets
 
 
 class Trend(trend.Trend):
     """Whether a queue grows on the way; see trend.Trend."""
 
-    __slots__ = ("_c", "_lib")
+    __slots__ = ("_lib", "c")
 
     def __init__(self, lib: Any) -> None:
-        self._lib, self._c = lib, ffi.new("step_trend *")
-        self._c.threshold = trend.THRESHOLD_START
+        self._lib, self.c = lib, ffi.new("step_trend *")
+        self.c.threshold = trend.THRESHOLD_START
         self.restart()
 
     @property
     def state(self) -> int:  # type: ignore[override]
-        return int(self._c.state)
+        return int(self.c.state)
 
     @property
     def jitter(self) -> float:  # type: ignore[override]
-        return float(self._c.jitter)
+        return float(self.c.jitter)
 
     def restart(self) -> None:
-        self._lib.step_trend_restart(self._c)
+        self._lib.step_trend_restart(self.c)
 
     def follow(self, digest: twcc.Digest) -> int:
-        return int(self._lib.step_trend_feed(self._c, digest.c)) if isinstance(digest, Digest) else self.feed(digest.packets)
+        if digest.fed:
+            return int(self.c.state)
+        return int(self._lib.step_trend_feed(self.c, digest.c)) if isinstance(digest, Digest | Told) else self.feed(digest.packets)
 
     def feed(self, packets: Iterable[twcc.Acknowledged]) -> int:
         c = ffi.new("step_digest *")
         for n, (sent, came, size) in enumerate(packets):
             c.sent[n], c.came[n], c.size[n], c.count = sent, math.nan if came is None else came, size, n + 1
-        return int(self._lib.step_trend_feed(self._c, c))
+        return int(self._lib.step_trend_feed(self.c, c))
 
 
 class Cache:
@@ -330,8 +402,11 @@ class Forwarding(forward.Forwarding):
     def __init__(self, sock: socket.socket, owner: Owner, lib: Any) -> None:
         super().__init__(sock, owner)
         self._lib = lib
-        self._step = lib.step_new(sock.fileno(), _theirs("srtp_unprotect"), _theirs("srtp_unprotect_rtcp"), _theirs("srtp_protect"))
+        self._step = lib.step_new(
+            sock.fileno(), _theirs("srtp_unprotect"), _theirs("srtp_unprotect_rtcp"), _theirs("srtp_protect"), _theirs("srtp_protect_rtcp")
+        )
         self._digest = ffi.new("step_digest *")  # one for all: a feedback is done with before the next
+        self._feedback = ffi.new("uint8_t[1500]")
         self._event, self._left = ffi.new("step_event *"), ffi.new("int *")
 
     def close(self) -> None:
@@ -353,6 +428,15 @@ class Forwarding(forward.Forwarding):
 
     def estimator(self, now: float) -> Estimator:
         return Estimator(now, history=History(self._lib, self._digest), trend=Trend(self._lib))
+
+    def builder(self, endpoint: forward.Endpoint) -> FeedbackBuilder:
+        return FeedbackBuilder(self._lib, cast("Endpoint", endpoint), self._feedback)
+
+    def send_rtcp(self, endpoint: forward.Endpoint, packet: bytes) -> None:
+        if endpoint.tcp is not None or endpoint.address is None or self._step is None:
+            super().send_rtcp(endpoint, packet)
+        else:
+            self._lib.step_send_rtcp(self._step, cast("Endpoint", endpoint).c, packet, len(packet))
 
     def know(self, address: Address, endpoint: forward.Endpoint) -> None:
         super().know(address, endpoint)
@@ -385,6 +469,10 @@ class Forwarding(forward.Forwarding):
         if what == self._lib.STEP_RTCP:
             assert endpoint is not None
             self.owner.on_rtcp(endpoint, bytes(ffi.buffer(event.data, size)), event.now)
+            return
+        if what == self._lib.STEP_TOLD:
+            assert endpoint is not None
+            self.owner.on_told(endpoint, Told(endpoint.link), event.now)
             return
         ffi.memmove(self._in, event.data, size)
         if what == self._lib.STEP_PACKET:

@@ -102,6 +102,11 @@ class Data:
             if not self._debt and not self._slowest:
                 relay.sending.discard(self._peer)
 
+    @property
+    def still(self) -> bool:
+        """Whether there are no data channels to be ticked."""
+        return self._channels is None
+
     def _spare(self) -> float:
         """Bytes a second that sound and pictures leave of the peer's link, a share of it at least; 0 when it gets none of them: all."""
         slots, link = self._peer.slots.values(), self._peer.reports.link

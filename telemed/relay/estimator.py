@@ -20,6 +20,7 @@ REMB_HOLDS = 5.0  # s for which a receiver's estimate counts
 SHOWN_FOR = 25.0  # s for which a probe that found the link full keeps the estimate from running ahead
 REPORTS_WAIT, REPORTS_WAIT_LIMIT = 8.0, 60.0  # s for which a rate that failed is not tried again, without transport-wide feedback
 QUEUE_FREE, QUEUE_CUT = 0.12, 0.6  # s of standing queue left alone; the most that is held back to drain one
+CHOKED = 0.7  # share of what is sent; less that arrives while a queue has grown over two feedbacks is a link that has just become slower
 QUEUE_SERIOUS = 0.06  # s; below it the decrease after overuse is gentler in proportion: jitter looks like a queue that begins
 STALL, STALL_GRACE = 0.2, 0.6  # s without any arrival, and s for which what it did to delays is overlooked
 BASE_WINDOW = 10.0  # s for which a lowest delay counts (twice)
@@ -41,6 +42,7 @@ class Estimator:
         "_base_since",
         "_bytes",
         "_capacity",
+        "_choked",
         "_decreased",
         "_delay_rate",
         "_feedback",
@@ -58,6 +60,7 @@ class Estimator:
         "_shown_at",
         "_since",
         "_stalled_until",
+        "_tail",
         "_trip",
         "_trip_at",
         "_updated",
@@ -107,6 +110,8 @@ class Estimator:
         self._interval = PROBE_EVERY
         self._shown, self._shown_at = UNLIMITED, float("-inf")  # what the last probe showed of a full link
         self._want_next = self._want_all = 0.0
+        self._choked = 0.0  # what arrives on a link that has just become slower; 0: none such
+        self._tail = (0.0, 0, -1.0)  # of the last feedback: delay of its last packet beyond the least, octets, and the arrival before it
         self._trip = self._trip_at = UNLIMITED  # lowest round trip of late, and until when it counts
         self._wait, self._wait_until = REPORTS_WAIT, float("-inf")
         self._remb = UNLIMITED
@@ -124,6 +129,16 @@ class Estimator:
     def proven(self) -> bool:
         """Whether the receiver has told enough for the estimate to be more than a guess."""
         return self._samples >= PROOF or self._remb < UNLIMITED
+
+    @property
+    def least(self) -> float:
+        """The least delay known of late, s, with the offset of both clocks."""
+        return min(self._base, self._base_before)
+
+    @property
+    def choked(self) -> bool:
+        """Whether the last feedback told of a link that has just become much slower than what is sent."""
+        return self._choked > 0.0
 
     @property
     def acknowledged(self) -> int:
@@ -162,24 +177,25 @@ class Estimator:
         probe = self._probe
         probing = probe is not None and self._collect(probe, told, now)
         if told.first is not None:
-            self._stall(now, told.first)
-            self._time(now, told.last_sent, told.delay, max(self._newest, told.newest), told.octets)
+            self._stall(now, told.first, self._newest if told.before is None else told.before)
+            self._time(now, told)
         if not probing:  # a probe fills queues on purpose; the trend starts anew behind it
             self.loss.observe(
                 told.count, told.lost, told.octets + told.lost_octets, told.lost_octets, told.last_sent, self._delay_rate, self.minimum
             )
             self._adapt(now, self.trend.follow(told))
 
-    def _stall(self, now: float, first: tuple[float, float]) -> None:
+    def _stall(self, now: float, first: tuple[float, float], newest: float) -> None:
         """A handover holds all back for a moment and then delivers it at once: that is no slower link, and nothing is lowered for it."""
         left, came = first
-        if STALL < came - self._newest < 3.0 and came - left - min(self._base, self._base_before) > STALL * 0.75:
+        if STALL < came - newest < 3.0 and came - left - min(self._base, self._base_before) > STALL * 0.75:
             self._stalled_until = now + STALL_GRACE
             self._since = -1.0  # the rate is counted from behind the hole
 
-    def _time(self, now: float, last_sent: float, delay: float, newest: float, octets: int) -> None:
+    def _time(self, now: float, told: Digest) -> None:
         """Round trip, standing queue and the rate that arrives."""
-        sample = now - last_sent
+        delay, octets, newest = told.delay, told.octets, max(self._newest, told.newest)
+        sample = now - told.last_sent
         if 0.0 < sample < 10.0:
             self.round_trip += (sample - self.round_trip) * (0.1 if sample > self.round_trip else 0.3)
         if now - self._base_since > BASE_WINDOW:
@@ -188,6 +204,7 @@ class Estimator:
             self._base = delay
         queue = delay - min(self._base, self._base_before)
         self.queue += (queue - self.queue) * (0.5 if queue > self.queue else 0.7)
+        self._choke(told, newest, now)
         self._newest = newest
         if self._since < 0.0 or newest - self._since > 3.0:
             self._since, self._bytes = newest, 0
@@ -200,6 +217,22 @@ class Estimator:
             self._acked = rate if not self._acked else self._acked + (rate - self._acked) * 0.4
             self._since, self._bytes = newest, 0
 
+    def _choke(self, told: Digest, newest: float, now: float) -> None:
+        """A link that has just become much slower, by two feedbacks and long before the trend tells.
+
+        What is sent meanwhile queues before the sound or pushes it out of the queue. Packets that were only held back do not look so: by
+        the second feedback they came in a bunch.
+        """
+        tail = told.tail - min(self._base, self._base_before)
+        before, octets, since = self._tail
+        self._tail = tail, told.octets, self._newest
+        self._choked = 0.0
+        if tail > QUEUE_FREE and before > QUEUE_FREE / 2 and tail > 0.8 * before and now >= self._stalled_until and since >= 0.0:
+            arriving = (told.octets + octets) * 8 / max(newest - since, 0.02)
+            if arriving < CHOKED * self.loss.sent_bps:
+                self._choked = arriving
+                self.queue = max(self.queue, tail)
+
     def _adapt(self, now: float, state: int) -> None:
         """The delay-based rate: additive or multiplicative increase, decrease to a share of what arrives (GCC-02, section 5.5)."""
         passed = min(now - self._updated, 1.0)
@@ -208,12 +241,14 @@ class Estimator:
         if not acked:
             return
         rate = self._delay_rate
-        if state == OVER:
+        if state == OVER or self._choked:
             if now - self._decreased < min(max(self.round_trip, 0.05), 0.3) or now < self._stalled_until:
                 return
             self._decreased = now
             # a queue that just begins says little of the last sample; a long one was made by a link that became slower
             arriving = min(acked, self._last_sample * 1.2) if self.queue > QUEUE_FREE else max(acked, self._last_sample)
+            if self._choked:
+                arriving = self._choked
             # and in proportion to the queue that stands: where every packet of late came through at once, a moment of held-back packets
             # (a busy phone, Wi-Fi) looks like a trend and is none, and what arrived in that moment says nothing of the link
             serious = min(1.0, self.queue / QUEUE_SERIOUS)

@@ -18,7 +18,8 @@ from telemed.relay.dependency import Chain, Reader
 from telemed.relay.estimator import Estimator
 from telemed.relay.layers import ALL_LAYERS, AV1, NUMBERED, VP9
 from telemed.relay.srtp import Keys, ffi, lib
-from telemed.relay.twcc import SendHistory
+from telemed.relay.trend import Trend
+from telemed.relay.twcc import Digest, FeedbackBuilder, SendHistory
 from telemed.wire import red, vp8, vp9
 
 log = logging.getLogger(__name__)
@@ -96,13 +97,18 @@ class Endpoint:
         """It does no longer."""
         self.streams.pop(ssrc, None)
 
-    def noted(self) -> list[int]:
-        """Arrivals that `arrived` was not told of, as it is told; each once."""
-        return []
-
     def remember(self, history: SendHistory) -> None:
         """Let `history` know of each packet sent with a transport-wide sequence number."""
         self.sent = history.sent
+
+    def follow(self, history: SendHistory, trend: Trend) -> None:
+        """Read feedback that comes alone by these, before it is told (`Owner.on_told`), where this form does so."""
+
+    def told_by(self, ssrc: int) -> None:
+        """Whose feedback that is."""
+
+    def watch(self, calm: bool, least: float) -> None:
+        """Whether feedback may be gathered for a while where nothing is lost or late; `least`: the least delay known, s."""
 
 
 class Stream:
@@ -209,6 +215,7 @@ class Owner(Protocol):
     def on_stun(self, data: bytes, address: Address) -> None: ...
     def on_dtls(self, endpoint: Endpoint, data: bytes) -> None: ...
     def on_rtcp(self, endpoint: Endpoint, data: bytes, now: float) -> None: ...
+    def on_told(self, endpoint: Endpoint, told: Digest, now: float) -> None: ...
     def on_unknown(self, endpoint: Endpoint, packet: bytes, now: float) -> Stream | None: ...
     def on_gap(self, stream: Stream) -> None: ...
     def on_switched(self, forwarder: Forwarder, stream: Stream) -> None: ...
@@ -249,6 +256,10 @@ class Forwarding:
     def estimator(self, now: float) -> Estimator:
         """What a subscriber's link carries."""
         return Estimator(now)
+
+    def builder(self, endpoint: Endpoint) -> FeedbackBuilder:
+        """What is told to a publisher of its packets' arrivals."""
+        return FeedbackBuilder()
 
     def know(self, address: Address, endpoint: Endpoint) -> None:
         """Datagrams from `address` are this endpoint's."""

@@ -5,14 +5,16 @@ from typing import TYPE_CHECKING, Final
 from telemed.ports import Source
 from telemed.relay.allocate import Allocator, Wanted
 from telemed.relay.probe import Probe
+from telemed.relay.twcc import Gather
 
 if TYPE_CHECKING:
     from telemed.relay.peer import Peer
     from telemed.relay.track import Slot
+    from telemed.relay.twcc import Digest
     from telemed.wire import rtcp
 
 CHOOSE_SECONDS: Final = 0.2
-CALM_SECONDS: Final = 0.6  # while the link carries all that is wanted, and a fifth more
+CALM_SECONDS: Final = 1.0  # while the link carries all that is wanted, and a fifth more
 
 
 class Link:
@@ -24,12 +26,14 @@ class Link:
         self._allocator = Allocator()
         self._choose_at = now
         self._calm = False
+        self._gather = Gather()
         self._sent = (now, 0, 0)  # time, bytes, packets
         self.probe: Probe | None = None
         self._probed = 0
         self.packet_rate = 200.0
         self.byte_rate = 0.0
         self.dirty = False
+        self.trend = self._estimator.trend
         self.history = self._estimator.history  # of every packet that carries a transport-wide sequence number
 
     @property
@@ -39,7 +43,32 @@ class Link:
 
     def feedback(self, packet: "rtcp.RawFeedback", now: float) -> None:
         """Transport-wide feedback came. Raises WireError."""
-        self._estimator.on_body(now, packet.body)
+        self._peer.endpoint.told_by(packet.sender)
+        gather = self._gather
+        digest = (gather.calm and self.history.whole(packet.body)) or self.history.digest(packet.body)
+        told = gather.take(digest, self.trend.follow, now)
+        if told is not None:
+            self.told(told, now)
+
+    def told(self, digest: "Digest", now: float) -> None:
+        """What feedback told of this link."""
+        estimator = self._estimator
+        estimator.take(now, digest)
+        if estimator.choked:
+            self._choose(now)
+        elif self._calm and not self._plenty():
+            self.hurry()
+        self._watch(self._calm and self.probe is None)
+
+    def _watch(self, calm: bool) -> None:
+        least = self._estimator.least
+        self._gather.calm, self._gather.least = calm, least
+        self._peer.endpoint.watch(calm, least)
+
+    def hurry(self) -> None:
+        """Choose at the next tick, and let that be soon."""
+        self.dirty = True
+        self._peer.due = 0.0
 
     def remb(self, bitrate: int, now: float) -> None:
         """The receiver's own estimate came."""
@@ -49,8 +78,13 @@ class Link:
         """A receiver report came."""
         self._estimator.on_report(now, fraction, round_trip, self.byte_rate * 8)
 
+    @property
+    def resting(self) -> bool:
+        """Whether nothing is to be decided before long: the link carries all that is wanted, and more."""
+        return self._calm and self.probe is None and not self.dirty
+
     def tick(self, now: float) -> None:
-        """Ten times a second."""
+        """Ten times a second, or less often while it rests."""
         endpoint = self._peer.endpoint
         if not self._peer.slots:
             return
@@ -68,6 +102,7 @@ class Link:
             self.probe = self._estimator.poll(now)
             if self.probe is not None:
                 self._probed = endpoint.sent_bytes
+                self._watch(False)
                 self._peer.relay.probing.add(self)
 
     def probe_tick(self, now: float) -> bool:

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 INTERRUPTED_SECONDS: Final = 5.0  # without a packet; browsers ask for consent every 5 s at most (RFC 7675)
 CLOSED_SECONDS: Final = 45.0
 CONNECT_SECONDS: Final = 30.0  # from the first answer until the handshake is done, however many offers follow
+REST_SECONDS: Final = 0.35
 MAX_TRACKS: Final = 8
 MAX_ADDRESSES: Final = 16
 MAX_SSRCS: Final = 1024  # that one peer sends with, RTP and RTCP, from the handshake to the end
@@ -52,6 +53,7 @@ class Peer:
         self.cname = secrets.token_hex(8)
         self.seen: set[int] = set()  # SSRCs that authentic packets came with
         self.created = self.answered = self.began = now  # began: of what CONNECT_SECONDS is counted from
+        self.due = 0.0  # nothing is to be done before
         self.identify = Identify(self)
         self.reports = Reports(self)
         self.data = Data(self)
@@ -353,7 +355,7 @@ class Peer:
             self.relay.forwarding.send_rtcp(self.endpoint, report)
 
     def tick(self, now: float) -> None:
-        """Ten times a second."""
+        """Ten times a second, or when `due`."""
         heard = max(self.endpoint.heard, self.answered)
         if self.endpoint.rx is None:
             if now - self.began > CONNECT_SECONDS:
@@ -368,6 +370,8 @@ class Peer:
             self._set_state(PeerState.CONNECTED)
         self.reports.tick(now)
         self.data.tick(now)
+        # Who only watches, over a link that holds, has nothing for us to do ten times a second.
+        self.due = now + REST_SECONDS if self.reports.link.resting and not self.endpoint.streams and self.data.still else 0.0
 
     def handshake_tick(self) -> bool:
         """DTLS flights that were not answered are sent again; False when there is nothing left to wait for."""

@@ -18,6 +18,7 @@ from telemed.relay.peer import Peer
 from telemed.relay.tap import Tapped
 from telemed.relay.tcp import TcpCandidates, TcpConnection
 from telemed.relay.track import Track
+from telemed.relay.twcc import Digest
 from telemed.wire import stun
 from telemed.wire.errors import WireError
 
@@ -281,6 +282,9 @@ class Relay:
         if not peer.wears_out(int.from_bytes(data[4:8])):
             peer.reports.receive(data, now)
 
+    def on_told(self, endpoint: Endpoint, told: Digest, now: float) -> None:
+        endpoint.owner.reports.link.told(told, now)
+
     def on_unknown(self, endpoint: Endpoint, packet: bytes, now: float) -> Stream | None:
         peer: Peer = endpoint.owner
         return None if peer.wears_out(int.from_bytes(packet[8:12])) else peer.identify.find(packet)
@@ -312,7 +316,8 @@ class Relay:
                     self.connecting.discard(peer)
             self._turn = (self._turn + 1) % BUCKETS
             for peer in list(self._buckets[self._turn]):
-                peer.tick(now)
+                if now >= peer.due:
+                    peer.tick(now)
             if now - self._speakers_at > SPEAKERS_SECONDS:
                 self._speakers_at = now
                 for name, room in list(self.rooms.items()):

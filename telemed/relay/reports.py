@@ -9,7 +9,6 @@ from telemed.relay.forward import Stream
 from telemed.relay.link import Link
 from telemed.relay.mos import mos
 from telemed.relay.track import Slot, Track
-from telemed.relay.twcc import FeedbackBuilder
 from telemed.wire import rtcp
 from telemed.wire.errors import WireError
 
@@ -25,6 +24,11 @@ NACK_TRIES: Final = 10
 NACK_AT_ONCE: Final = 64  # sequence numbers in one request
 RESEND_EACH: Final = 200  # packets resent to one subscriber in a second at least, whatever it asks for
 RESEND_SHARE: Final = 1.0  # of what was sent
+RESEND_RATE: Final = 0.5  # share of the estimate that resent video may take: on a thin link it would queue before the sound
+RESEND_HOLD: Final = 0.5  # s of that at once, and
+RESEND_OCTETS: Final = 3_000  # at least so many octets
+RESENT_AGAIN: Final = 0.8  # round trips within which the same packet is not sent once more; it is still on its way
+RESENT_KEPT: Final = 512  # packets of which it is known when they were resent
 
 
 def ntp_now() -> int:
@@ -49,15 +53,17 @@ class Reports:
         self._peer = peer
         self.ssrc = secrets.randbits(32) | 1
         self.link = Link(peer, peer.created)
-        self._feedback = FeedbackBuilder()
+        self._feedback = peer.relay.forwarding.builder(peer.endpoint)
         peer.endpoint.arrived = self._feedback.note
         peer.endpoint.remember(self.link.history)
+        peer.endpoint.follow(self.link.history, self.link.trend)
         self._tries: dict[int, dict[int, tuple[int, float]]] = {}  # ssrc -> sequence -> (tries, last)
         self._before: dict[int, tuple[int, int]] = {}  # ssrc -> (expected, received) at the last report
         self._report_at = self._peer.created + secrets.randbelow(1000) / 1000
         self._quality_at = self._peer.created + QUALITY_SECONDS
         self._tokens = float(RESEND_EACH)
         self._tokens_at = 0.0
+        self._allowance = float(RESEND_OCTETS)  # octets of video that may be resent now
         self.round_trip = 0.1  # seconds, to this peer
         self.measured_round_trip = 0.0
         self._counted = (0, 0, 0)  # at the last quality: packets expected, received, sent
@@ -123,16 +129,30 @@ class Reports:
             self.link.loss(lost / seen, self.round_trip, now)
 
     def _resend(self, slot: Slot, sequences: list[int], now: float) -> None:
-        """Within a budget, so that one peer's requests cannot multiply what the relay sends."""
+        """Within budgets, so that one peer's requests cannot multiply what the relay sends, nor crowd a thin link."""
         forwarding = self._peer.relay.forwarding
         elapsed = min(1.0, now - self._tokens_at)
         self._tokens_at = now
         self._tokens = min(self._tokens + elapsed * max(RESEND_EACH, self.link.packet_rate * RESEND_SHARE), 2.0 * RESEND_EACH)
+        rate = self.link.estimate / 8 * RESEND_RATE
+        self._allowance = min(self._allowance + elapsed * rate, max(rate * RESEND_HOLD, RESEND_OCTETS))
+        video = slot.kind == "video"
+        if video and slot.starved:
+            return  # the picture goes on with a keyframe; what was lost before is of no use
+        recent, resent = now - RESENT_AGAIN * min(self.round_trip, 0.5), slot.resent
         for sequence in sequences:
-            if self._tokens < 1:
+            if self._tokens < 1 or (video and self._allowance <= 0):
                 return
-            if forwarding.resend(slot.forwarder, sequence, now):
+            if resent.get(sequence, 0.0) > recent:
+                continue
+            octets = forwarding.resend(slot.forwarder, sequence, now)
+            if octets:
                 self._tokens -= 1
+                resent[sequence] = now
+                if video:
+                    self._allowance -= octets
+        if len(resent) > RESENT_KEPT:
+            slot.resent = {number: at for number, at in resent.items() if at > now - 1.0}
 
     # What goes.
 
@@ -140,8 +160,6 @@ class Reports:
         """Ten times a second."""
         endpoint = self._peer.endpoint
         reports = b""
-        if noted := endpoint.noted():
-            self._feedback.extend(noted)
         feedback = self._feedback.take(self.ssrc, next(iter(endpoint.streams), 0)) if len(self._feedback) else []
         if now >= self._report_at:
             self._report_at = max(self._report_at + REPORT_SECONDS, now)
@@ -161,7 +179,7 @@ class Reports:
 
     def allocate_soon(self) -> None:
         """A wish changed: choose layers at the next tick."""
-        self.link.dirty = True
+        self.link.hurry()
 
     def ask_again(self, stream: Stream, now: float) -> bool:
         """NACK what is missing of a stream (RFC 4585 6.2.1); whether there may be more to ask for."""

@@ -25,7 +25,7 @@ struct queued { step_forwarder *forwarder; step_endpoint *to; uint32_t end, size
 
 struct step {
     int fd;
-    step_srtp unprotect, unprotect_rtcp, protect;
+    step_srtp unprotect, unprotect_rtcp, protect, protect_rtcp;
     struct place *places[BUCKETS];
     int taken, at;
     struct mmsghdr in[TAKEN], out[QUEUED];
@@ -49,13 +49,14 @@ static uint32_t get32(const uint8_t *p) { return (uint32_t)p[0] << 24 | (uint32_
 static void put16(uint8_t *p, uint32_t v) { p[0] = (uint8_t)(v >> 8); p[1] = (uint8_t)v; }
 static void put32(uint8_t *p, uint32_t v) { put16(p, v >> 16); put16(p + 2, v & 0xFFFF); }
 
-step *step_new(int fd, step_srtp unprotect, step_srtp unprotect_rtcp, step_srtp protect) {
+step *step_new(int fd, step_srtp unprotect, step_srtp unprotect_rtcp, step_srtp protect, step_srtp protect_rtcp) {
     step *s = calloc(1, sizeof *s);
     if (s == NULL) return NULL;
     s->fd = fd;
     s->unprotect = unprotect;
     s->unprotect_rtcp = unprotect_rtcp;
     s->protect = protect;
+    s->protect_rtcp = protect_rtcp;
     for (int i = 0; i < TAKEN; i++) {
         s->in_parts[i].iov_base = s->in_data[i];
         s->in_parts[i].iov_len = DATAGRAM;
@@ -221,6 +222,19 @@ static void flush(step *s) {
         q->forwarder->octets -= q->size;
     }
     s->waiting = 0;
+}
+
+/* A compound packet to a peer by UDP, encrypted. 0: sent; 1: refused by libsrtp or too long; 2: not taken by the kernel. */
+int step_send_rtcp(step *s, step_endpoint *to, const uint8_t *packet, uint32_t size) {
+    uint8_t data[BUFFER];
+    int length = (int)size;
+    if (to->tx == NULL || size > BUFFER - 40) return 1;
+    memcpy(data, packet, size);
+    if (s->protect_rtcp(to->tx, data, &length)) return 1;
+    flush(s); /* order is kept */
+    if (sendto(s->fd, data, (size_t)length, MSG_DONTWAIT, (const struct sockaddr *)to->address, to->address_size) >= 0) return 0;
+    s->unsent++;
+    return 2;
 }
 
 static void remember(step_endpoint *to, uint16_t counter, double now, uint32_t size) {
@@ -512,7 +526,9 @@ static int datagram(step *s, int i, step_event *event) {
         }
         e->heard = s->now;
         event->size = (uint32_t)length;
-        return STEP_RTCP;
+        int what = e->link != NULL ? step_told(e->link, data, (uint32_t)length, s->now) : STEP_RTCP;
+        if (what < 0) e->bad++;
+        return what < 0 ? 0 : what;
     }
     if (s->unprotect(e->rx, data, &length)) {
         e->bad++;

@@ -6,8 +6,9 @@ typedef struct step step;
 typedef struct step_endpoint step_endpoint;
 typedef struct step_stream step_stream;
 typedef struct step_forwarder step_forwarder;
+typedef struct step_link step_link;
 
-enum { STEP_DONE = 0, STEP_OTHER = 1, STEP_RTCP = 2, STEP_PACKET = 3, STEP_NOTED = 512, STEP_STREAMS = 64 };
+enum { STEP_DONE = 0, STEP_OTHER = 1, STEP_RTCP = 2, STEP_PACKET = 3, STEP_TOLD = 4, STEP_NOTED = 512, STEP_STREAMS = 64 };
 enum { STEP_NUMBERED = 1, STEP_VP9 = 2, STEP_AV1 = 3 }; /* those of layers.py */
 
 struct step_endpoint {
@@ -27,6 +28,7 @@ struct step_endpoint {
     int *history_sizes;
     uint16_t *history_sequences;
     uint32_t history_mask;
+    step_link *link;                /* what its transport-wide feedback is read into; NULL: Python reads it */
 };
 
 typedef struct {
@@ -83,7 +85,7 @@ typedef struct {
 typedef struct {
     uint32_t count, lost;
     uint64_t octets, lost_octets;   /* that came, that did not */
-    double delay, newest, last_sent;
+    double delay, tail, newest, last_sent;
     double first_sent, first_came;  /* of the first packet that came */
     double sent[8192], came[8192];  /* s; came is NaN for a lost one */
     int size[8192];
@@ -99,11 +101,38 @@ typedef struct {
     double xs[20], ys[20];
 } step_trend;
 
+/* What feedback of one subscriber told since Python was last told: of several of them while its link is calm. */
+struct step_link {
+    const step_history *history;
+    step_trend *trend;
+    step_digest *digest;            /* of the last feedback */
+    uint32_t ssrc;                  /* sender of the feedback, known to Python; 0: none yet */
+    uint8_t calm;                   /* all that is wanted is carried, and more: nothing is decided by the next feedback */
+    uint8_t fed;                    /* the trend has followed the last feedback already */
+    uint8_t told;                   /* Python has taken it */
+    double base;                    /* least delay known, s; with both clocks' offset */
+    double told_at, heard;          /* when Python was told, when the last feedback came */
+    double before;                  /* newest arrival before the last feedback */
+    uint32_t count, lost;
+    uint64_t octets, lost_octets;
+    double delay, tail, newest, last_sent, first_sent, first_came;
+};
+
+/* What FeedbackBuilder keeps (twcc.py), for feedback about packets that came in order: all else is Python's. */
+typedef struct {
+    int64_t highest, next;          /* unwrapped; highest -1: nothing yet */
+    uint8_t count;
+    uint32_t recent_at;             /* of reported ones, a ring of sequence and arrival in us */
+    int64_t recent[256], recent_us[256];
+} step_builder;
+
+int step_build(step_builder *builder, step_endpoint *endpoint, uint32_t sender, uint32_t media, uint8_t *out);
+int step_told(step_link *link, const uint8_t *packet, uint32_t size, double now);
 int step_feedback(const uint8_t *body, uint32_t size, const step_history *history, step_digest *digest);
 void step_trend_restart(step_trend *trend);
 int step_trend_feed(step_trend *trend, const step_digest *digest);
 
-step *step_new(int fd, step_srtp unprotect, step_srtp unprotect_rtcp, step_srtp protect);
+step *step_new(int fd, step_srtp unprotect, step_srtp unprotect_rtcp, step_srtp protect, step_srtp protect_rtcp);
 void step_free(step *s);
 uint64_t step_unsent(const step *s);
 int step_know(step *s, const void *address, step_endpoint *endpoint);
@@ -116,4 +145,5 @@ step_stream *step_stream_new(uint32_t slots);
 void step_stream_free(step_stream *stream);
 int step_stream_to(step_stream *stream, step_forwarder **forwarders, uint32_t count);
 int step_keep(step_stream *stream, uint32_t slot, const uint8_t *head, const uint8_t *payload, uint32_t size);
+int step_send_rtcp(step *s, step_endpoint *endpoint, const uint8_t *packet, uint32_t size);
 int step_pump(step *s, int *left, step_event *event);

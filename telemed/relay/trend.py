@@ -71,7 +71,7 @@ class Trend:
 
     def follow(self, digest: Digest) -> int:
         """The state after the packets of a feedback."""
-        return self.feed(digest.packets)
+        return self.state if digest.fed else self.feed(digest.packets)
 
     def feed(self, packets: Iterable[Acknowledged]) -> int:
         """The state after these packets, in order of sequence; lost ones are passed over."""

@@ -2,7 +2,7 @@
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from telemed.wire.rtcp import transport
 
@@ -16,6 +16,8 @@ RECEIVED_LIMIT = 450  # packets in one feedback
 OCTET_LIMIT = 1_000  # of deltas and holes in one feedback: with chunks and head it stays below 1,200
 FEEDBACK_LIMIT = 16  # feedbacks in one take: whoever needs more sends nonsense
 PENDING_LIMIT = 20_000  # packets looked at in one take: a flood between two takes is cut here
+GATHERED, SILENT = 0.4, 1.0  # s: what Gather waits for at most, and the silence after which it waits for nothing
+EARLY, LATE, HOLE = 0.02, 0.04, 0.15  # s of delay at least and at the end, and between arrivals, that are nothing to look at
 REMEMBERED = 250  # reported arrivals kept, to report around a packet that came late
 
 
@@ -174,17 +176,20 @@ def chunks(symbols: bytearray) -> bytes:
 
 
 class Digest:
-    """What one feedback tells: counts of packets and octets, and of those that came the least delay and the newest arrival (s)."""
+    """What one feedback tells: counts of packets and octets; of those that came the least and the last delay and the newest arrival (s)."""
 
-    __slots__ = ("count", "delay", "first", "last_sent", "lost", "lost_octets", "newest", "octets", "packets")
+    __slots__ = ("before", "count", "delay", "fed", "first", "last_sent", "lost", "lost_octets", "newest", "octets", "packets", "tail")
 
     def __init__(self, packets: list[Acknowledged]) -> None:
         self.packets = packets
+        self.before: float | None = None  # newest arrival before these, where it is not that of the digest before
+        self.fed = False  # the trend has followed them already
         self.count = len(packets)
         self.last_sent = packets[-1][0] if packets else 0.0
         self.first: tuple[float, float] | None = None  # when the first one that came was sent, and came
         self.octets = self.lost = self.lost_octets = 0
         self.delay, self.newest = float("inf"), float("-inf")
+        self.tail = 0.0  # delay of the last one in order of sequence
         for left, came, size in packets:
             if came is None:
                 self.lost += 1
@@ -193,7 +198,8 @@ class Digest:
             if self.first is None:
                 self.first = left, came
             self.octets += size
-            self.delay = min(self.delay, came - left)
+            self.tail = came - left
+            self.delay = min(self.delay, self.tail)
             self.newest = max(self.newest, came)
 
 
@@ -257,6 +263,78 @@ class SendHistory:
             self.base[0] = latest
         return out
 
+    def whole(self, body: bytes) -> Digest | None:
+        """`digest` without a look at each packet where all came, in order and each soon after the one before, as nearly always.
+
+        `packets` are then the first and the last of them. None: it is not so, and nothing is changed.
+        """
+        if len(body) < 19:
+            return None
+        count = body[10] << 8 | body[11]
+        if not count or len(body) < 18 + count or body[16] << 8 | body[17] != 1 << 13 | count:
+            return None
+        base = body[8] << 8 | body[9]
+        start, mask, sequences = base & self.mask, self.mask, self.sequences
+        stop = start + count
+        if stop > mask + 1 or sequences[start] != base or sequences[stop - 1] != base + count - 1 & 0xFFFF:
+            return None
+        sizes = self.sizes[start:stop]
+        if min(sizes) <= 0:  # told before
+            return None
+        self.sizes[start:stop] = array("i", bytes(4 * count))
+        reference = int.from_bytes(body[12:15])
+        first = (reference - (1 << 24) if reference & 0x800000 else reference) * REFERENCE_US + body[18] * TICK_US
+        last = first + sum(body[19 : 18 + count]) * TICK_US
+        latest = self.base[0]
+        offset = 0.0 if math.isnan(latest) else round((latest - first) / REFERENCE_SPAN_US) * float(REFERENCE_SPAN_US)
+        self.base[0] = last + offset if math.isnan(latest) else max(latest, last + offset)
+        packets = [(self.times[start], (first + offset) * 1e-6, sizes[0])]
+        if count > 1:
+            packets.append((self.times[stop - 1], (last + offset) * 1e-6, sizes[-1]))
+        told = Digest(list(packets))
+        told.count, told.octets = count, sum(sizes)
+        return told
+
     def digest(self, body: bytes) -> Digest:
         """What a feedback tells; `body`: of the packet of PT 205, FMT 15, from the sender's SSRC on. Raises WireError."""
         return Digest(self.apply(transport(body).arrivals))
+
+
+class Gather:
+    """What feedback told of a link that carries all that is wanted, and more: such a link is not looked at ten times a second.
+
+    It is told as one after GATHERED seconds, or at once when something is lost, late or begins to queue. feedback.c (step_told) does the
+    same for feedback that comes alone.
+    """
+
+    __slots__ = ("_heard", "_newest", "_told_at", "_total", "calm", "least")
+
+    def __init__(self) -> None:
+        self.calm = False
+        self.least = 0.0  # least delay known, s
+        self._told_at = self._heard = float("-inf")
+        self._newest = -1.0
+        self._total: Digest | None = None
+
+    def take(self, told: Digest, follow: Callable[[Digest], int], now: float) -> Digest | None:
+        """What is to be looked at now, None: nothing. `follow` is the trend's, which misses nothing of what is gathered."""
+        if not told.count:
+            return None
+        quiet = (
+            self.calm and told.first is not None and not told.lost and now - self._told_at < GATHERED and now - self._heard < SILENT
+            and told.delay - self.least < EARLY and told.tail - self.least < LATE and told.first[1] - self._newest < HOLE
+        )  # fmt: skip
+        told.fed = quiet and follow(told) != 0
+        before, self._heard, self._newest = self._newest, now, max(self._newest, told.newest)
+        total = self._total
+        if total is not None:
+            told.count += total.count
+            told.octets += total.octets
+            told.delay = min(told.delay, total.delay)
+            told.newest = max(told.newest, total.newest)
+        told.before = before if total is not None else None
+        if quiet and not told.fed:
+            self._total = told
+            return None
+        self._total, self._told_at = None, now
+        return told

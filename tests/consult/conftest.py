@@ -1,7 +1,9 @@
 """A small province (tests/access) with video consultations in it, its pages, and browsers of those who are signed in."""
 
 import time
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -9,9 +11,12 @@ import pytest
 
 from health_hub.access.connect import Connected
 from health_hub.auth.model import Account
+from health_hub.consult import kept, relays
 from health_hub.consult.routes import router
 from health_hub.store.model import Change
 from health_hub.web.pages import pages
+from telemed.directory.choose import directory
+from telemed.kept import Kept
 from tests.access.conftest import Hub, hub, owned, ref, settings  # noqa: F401
 
 ISSUER = "http://hub.test"
@@ -68,10 +73,19 @@ class Consults:
 
 
 @pytest.fixture
-async def consults(hub: Hub) -> Consults:  # noqa: F811
+async def consults(hub: Hub, tmp_path: Path) -> AsyncIterator[Consults]:  # noqa: F811
+    """Its relays are those of the directory telemed.db in tmp_path."""
     async def ready() -> None:
         pass
 
     Connected(hub.gate)
-    app = pages(ready, hub.authority, [lambda site: router(site, hub.gate)])
-    return Consults(hub, app)
+    found = directory(f"sqlite:///{tmp_path}/telemed.db")
+    await found.open()
+    keeper = Kept(found, relays.secret(hub.authority.settings, hub.store.secret))
+
+    async def asked() -> Kept:
+        return keeper
+
+    app = pages(ready, hub.authority, [lambda site: router(site, hub.gate), lambda site: kept.router(site, hub.gate, asked)])
+    yield Consults(hub, app)
+    await found.close()

@@ -126,3 +126,17 @@ async def test_messages_and_recordings_are_listed_with_the_consultation(consults
     assert [(m["id"], m["participant"], m["length"]) for m in kept.data["messages"]] == [("ab" * 16, "Patient.an", 120_000)]
     assert [(r["name"], r["tracks"]) for r in kept.data["recordings"]] == [("20261126T080004Z-0a1b2c3d", 4)]
     assert (await _status(consults, "Encounter", "v9"))["status"] == "finished"
+    gone = at | {"event": "recording-deleted", "recording": recorded["recording"]}
+    other = gone | {"recording": "20200101T080004Z-0a1b2c3d"}
+    reader = {"participant": "Practitioner.dung", "name": "Dung", "role": "doctor"}
+    seen = at | {"event": "message-seen", "message": message["message"]} | reader
+    await directory.report([json.dumps(e).encode() for e in (gone, other, seen)])
+    assert await recorder.catch_up() == 3
+    kept = await consults.hub.store.records.get("consultation", "Encounter.v9")
+    assert kept is not None
+    assert [r["deleted"] for r in kept.data["recordings"]] == [at["time"]]
+    assert kept.data["messages"][0]["seen"] == {"participant": "Practitioner.dung", "name": "Dung", "time": at["time"]}
+    await consults.hub.gate.scribe.now()
+    found = (await consults.hub.actor("auditor").get("AuditEvent?_count=100")).json()["entry"]
+    codes = {e["resource"]["subtype"][0]["code"] for e in found}
+    assert {"consult-recording-deleted", "consult-message-seen"} <= codes

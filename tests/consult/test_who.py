@@ -3,6 +3,7 @@
 import pytest
 
 from health_hub.consult import relays
+from telemed.rooms.roles import DEFAULTS, Role
 from telemed.tokens import Tokens
 from tests.consult.conftest import OWN, Consults, appointment, at, visit
 
@@ -162,3 +163,19 @@ async def test_whoever_asks_is_in_the_trail(consults: Consults) -> None:
     assert good["subtype"][0]["system"] == "https://health-hub.vn/fhir/CodeSystem/audit"
     bad = next(e for e in events if e["outcome"] == "4")
     assert not [x for x in bad.get("entity", ()) if "Patient" in x.get("what", {}).get("reference", "")]
+
+
+async def test_a_device_of_a_doctor_or_nurse_has_a_token_of_its_own(consults: Consults) -> None:
+    await consults.write(visit("v1", "an", "Practitioner/dung"))
+    async with await consults.browser("dung", "Organization/a") as http:
+        said = (await http.post("/consult/Encounter/v1/token?device=sieu-am", headers=OWN)).json()
+        assert (said["role"], said["participant"]) == ("device", "device.sieu-am.Practitioner.dung")
+        settings, store = consults.hub.authority.settings, consults.hub.store
+        identity = relays.tokens(settings, store.secret).verify(said["token"], "Encounter.v1")
+        assert identity.rights == DEFAULTS[Role.DEVICE]
+        assert not identity.main
+        for bad in ("x" * 13, "A", "a/b", "\u0111"):
+            refused = await http.post("/consult/Encounter/v1/token", params={"device": bad}, headers=OWN)
+            assert (refused.status_code, refused.json()["code"]) == (403, "device"), bad
+    async with await consults.browser("an") as http:
+        assert (await http.post("/consult/Encounter/v1/token?device=sieu-am", headers=OWN)).status_code == 403

@@ -19,7 +19,7 @@ WEB = Path(texts.__file__).parent
 TEMPLATES = sorted((WEB / "templates").glob("*.html"))
 SOURCES = sorted(p for p in WEB.glob("*.py") if p.name != "texts.py")
 PLACE = re.compile(r"\{(\w*)\}")
-ERRORS = ("400", "403", "404", "405", "413", "429", "500", "form", "authorize", "ended")
+ERRORS = ("400", "403", "404", "405", "413", "429", "500", "form", "authorize", "ended", "kept", "kept.role", "kept.gone", "kept.away")
 # What stands in for the part of a key that is known only when a page is made. A new kind of key is to be listed here with all it may be.
 PARTS = {
     "role.*": ROLES,

@@ -66,7 +66,7 @@ export class Message {
       $("message-stop").hidden = true;
       $("message-record").hidden = false;
       await written;
-      await kept.put({ ...message, state: "kept" });
+      await kept.put({ ...message, state: "kept", seconds: (Date.now() - begun) / 1000 });
       this.#say("message.kept");
       this.flush(true);
     };

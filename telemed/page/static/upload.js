@@ -28,7 +28,7 @@ export async function upload(message, blob, { url, bearer, save, progress }) {
   }
   if (!address) {
     const answer = await ask(url, {
-      method: "POST", headers: { ...authorization, "Upload-Length": String(blob.size), "Upload-Metadata": metadata({ filetype: message.type, room: message.room, created: message.created }) },
+      method: "POST", headers: { ...authorization, "Upload-Length": String(blob.size), "Upload-Metadata": metadata({ filetype: message.type, room: message.room, created: message.created, ...(message.seconds ? { seconds: message.seconds.toFixed(1) } : {}) }) },
     });
     if (!answer.ok) fail(answer.status);
     address = new URL(answer.headers.get("Location"), new URL(url, location.href)).href;

@@ -87,6 +87,16 @@ def test_a_handover_that_holds_packets_back_changes_nothing() -> None:
     assert call.switches(12, 100) <= 2
 
 
+def test_a_link_that_becomes_much_slower_is_noticed_before_its_queue_has_taken_the_sound() -> None:
+    lost = []
+    for phase in range(10):
+        fall = 20.0 + phase / 70
+        call = Call(Link(lambda t, fall=fall: 1e5 if t >= fall else 1e6, delay=0.03, queue=0.3), LAYERS, audio=48_000, seed=phase).run(23)  # type: ignore[misc]
+        assert next(t.time for t in call.ticks if t.time > fall and t.choices[1].bitrate < 100_000) - fall < 0.45
+        lost.append(sum(call.audio_lost.values()))
+    assert sum(lost) / len(lost) < 15  # of 50 a second
+
+
 @pytest.mark.parametrize("held", [0.06, 0.12, 0.18])
 def test_packets_held_for_a_moment_now_and_then_cost_no_layer(held: float) -> None:
     """A busy phone or a shared radio: nothing is lost and nothing queues, packets come in bunches."""

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from telemed.relay.twcc import FeedbackBuilder, SendHistory, chunks
+from telemed.relay.twcc import Digest, FeedbackBuilder, Gather, SendHistory, chunks
 
 from .feedback import parse
 
@@ -117,3 +117,83 @@ def test_history_follows_the_reference_time_over_its_wrap() -> None:
     assert first is not None
     assert second is not None
     assert second - first == pytest.approx(0.1, abs=1e-6)
+
+
+def sent(history: SendHistory, base: int, delays: list[float | None], at: float) -> bytes:
+    """Packets leave 20 ms apart and arrive so late; what the feedback about them says."""
+    builder = FeedbackBuilder()
+    for n, delay in enumerate(delays):
+        history.sent(base + n & 0xFFFF, at + n * 0.02, 100 + n)
+        if delay is not None:
+            builder.record(base + n & 0xFFFF, int((at + n * 0.02 + 50 + delay) * 1e6))
+    (packet,) = builder.take(1, 2)
+    return packet[4:]
+
+
+def test_a_feedback_of_which_all_came_is_read_as_a_whole() -> None:
+    rng = random.Random(1)
+    one, other = SendHistory(256), SendHistory(256)
+    base, wholes = 65_400, 0
+    for n in range(200):
+        delays = [0.05 + rng.random() * 0.01 if rng.random() < 0.995 else None for _ in range(rng.randrange(1, 14))]
+        delays[0] = 0.05
+        body = sent(one, base, delays, n * 0.3)
+        assert sent(other, base, delays, n * 0.3) == body
+        whole, each = one.whole(body), other.digest(body)
+        if whole is None:
+            whole = one.digest(body)
+        else:
+            wholes += 1
+            assert whole.packets == [each.packets[0], each.packets[-1]][: len(each.packets)]
+            assert one.whole(body) is None  # told once
+        names = ("count", "lost", "octets", "lost_octets", "first", "tail", "newest", "last_sent")
+        assert [getattr(whole, name) for name in names] == [getattr(each, name) for name in names]
+        assert each.delay <= whole.delay <= each.delay + 0.01
+        assert (one.sizes, one.base) == (other.sizes, other.base)
+        base = base + len(delays) & 0xFFFF
+    assert wholes > 150
+
+
+def test_what_is_not_whole_changes_nothing() -> None:
+    history = SendHistory()
+    body = sent(history, 10, [0.05] * 5, 1.0)
+    before = history.sizes[:]
+    none, six, far = body[:10] + b"\0\0" + body[12:], body[:16] + b"\x20\x06" + body[18:], bytes(8) + b"\x40\0" + body[10:]
+    for bad in (b"", body[:18], body[:20], none, six, far):
+        assert history.whole(bad) is None
+        assert history.sizes == before
+    whole = history.whole(body)
+    assert whole is not None
+    assert whole.count == 5
+
+
+def test_nothing_of_note_is_gathered_and_told_as_one() -> None:
+    history, gather, followed = SendHistory(), Gather(), []
+
+    def follow(told: Digest) -> int:
+        followed.append(told.count)
+        return 0
+
+    def come(base: int, delays: list[float | None], now: float) -> Digest | None:
+        return gather.take(history.digest(sent(history, base, delays, now - 0.1)), follow, now)
+
+    assert come(0, [0.05] * 5, 1.0) is not None  # not calm
+    gather.calm, gather.least = True, 50.05
+    assert come(5, [0.05] * 5, 1.1) is None
+    assert come(10, [0.05, 0.052, 0.05, 0.05, 0.05], 1.2) is None
+    told = come(15, [0.05, None, 0.05, 0.05, 0.05], 1.3)
+    assert told is not None
+    assert (told.count, told.lost, told.octets, told.fed, len(told.packets)) == (15, 1, 3 * 510 - 101, False, 5)
+    assert followed == [5, 5]
+    assert told.before is not None
+    assert told.first is not None
+    assert 0.01 < told.first[1] - told.before < 0.03
+    assert come(20, [0.05] * 5, 1.4) is None
+    queue = come(25, [0.05, 0.06, 0.08, 0.1, 0.12], 1.5)
+    assert queue is not None
+    assert queue.count == 10
+    assert come(30, [0.08] * 5, 1.6) is not None
+    assert come(35, [0.05] * 5, 1.7) is None
+    late = come(40, [0.05] * 5, 2.2)  # longer than anything is held back
+    assert late is not None
+    assert late.count == 10

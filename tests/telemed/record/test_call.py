@@ -15,10 +15,11 @@ import pytest
 from aiortc import AudioStreamTrack, VideoStreamTrack
 
 from bench.relay.relays import Ours
-from telemed.client import Client, Refused
+from telemed.client import Client, Refused, whip
 from telemed.record.__main__ import main
 from telemed.record.index import Index
 from telemed.record.play import play
+from telemed.tokens import Tokens
 from tests.telemed.impair import Impairment
 from tests.telemed.impair import Path as Way
 from tests.telemed.record.media import Seen, decode
@@ -170,6 +171,37 @@ async def test_who_comes_later_pauses_it_until_they_agree_and_who_withdraws_ends
     check(seen, "c", 2)
     begun = sorted(track["offset"] for track in index["tracks"])
     assert begun[-1] > 3.5, "what was said in the pause is not there"
+
+
+async def test_a_device_by_whip_is_recorded_while_the_people_agree_and_a_person_by_whip_is_not(root: Path, tmp_path: Path) -> None:
+    tokens = Tokens(SECRET)
+    person = tokens.issue(room="r", participant="khach", name="Khách", role="patient", admitted=True)
+    machine = tokens.issue(room="r", participant="sieu-am", name="Máy siêu âm", role="device")
+    async with running() as relay, Client(ws(relay), room="r", participant="a") as a, Client(ws(relay), room="r", participant="b") as b:
+        await publish(a, b)
+        whip_ = f"{relay.base}/whip/r"
+        async with await whip.publish(whip_, machine, [VideoStreamTrack()]), await whip.publish(whip_, person, [AudioStreamTrack()]):
+            await a.track("video", participant="sieu-am")
+            await a.track("audio", participant="khach")
+            await agree(a, b)  # neither is asked
+            assert set(a.room["recording"]["asked"]) == {"a", "b"}
+            await asyncio.sleep(2.5)
+            async with Client(ws(relay), room="r", participant="c", role="specialist"):
+                assert a.room["recording"]["state"] == "paused"
+                await asyncio.sleep(2)  # what the machine sends is written as little as anybody's
+            await until(lambda: a.room["recording"]["state"] == "on")
+            await asyncio.sleep(2)
+            await a.record(False)
+            (folder,) = await until(lambda: done(root))
+    index, seen = played(folder, tmp_path / "out")
+    assert {p["participant"] for p in index["participants"]} == {"a", "b"}
+    assert {who for who, _ in seen} == {"a", "b", "sieu-am"}
+    first, second = seen["sieu-am", "video"]
+    assert len(first.times) > 15
+    assert len(second.times) > 10
+    offsets = [t["offset"] for t in index["tracks"] if t["participant"] == "sieu-am"]
+    assert offsets[1] - offsets[0] > 3.5, "the pause is not in it"
+    assert {t["participant"] for t in index["tracks"] if t.get("device")} == {"sieu-am"}
 
 
 async def test_what_was_lost_on_the_way_and_resent_is_in_the_recording(root: Path, tmp_path: Path) -> None:

@@ -121,7 +121,8 @@ class World:
 
     def seen(self) -> list[Any]:
         """All that must be equal: counts, numbers, what was noted. Times are each world's own."""
-        notes = sorted(note & 0xFFFF for note in [*self.source.noted(), *self.notes])
+        more = self.source.noted() if hasattr(self.source, "noted") else []
+        notes = sorted(note & 0xFFFF for note in [*more, *self.notes])
         self.notes.clear()
         return [
             notes, self.wire.got, self.events,
