@@ -19,6 +19,7 @@ from telemed.relay import srtp as libsrtp
 from telemed.relay.build import NotBuilt
 from telemed.relay.estimator import Estimator
 from telemed.relay.forward import BATCH, Address, Owner
+from telemed.relay.layers import AV1
 from telemed.relay.srtp import Keys
 from telemed.wire.errors import WireError
 
@@ -313,7 +314,7 @@ class Stream(forward.Stream):
 
     ssrc, clock, highest, cycles, packets, bytes = (_view(n) for n in ("ssrc", "clock", "highest", "cycles", "packets", "bytes"))
     jitter, transit, last_time, last_rtp = (_view(n) for n in ("jitter", "transit", "last_time", "last_rtp"))
-    levels, level_sum, vp8, layered = _view("levels"), _view("level_sum"), _view("vp8"), _view("layered")
+    levels, level_sum, vp8, svc, red = (_view(n) for n in ("levels", "level_sum", "vp8", "svc", "red"))
 
     def __init__(self, lib: Any, endpoint: Endpoint, ssrc: int, clock: int, video: bool, owner: Any) -> None:
         self._lib = lib
@@ -323,12 +324,21 @@ class Stream(forward.Stream):
         self.cache = Cache(lib, self.c)  # type: ignore[assignment]
 
     @property
-    def temporal_bytes(self) -> Any:
-        return self.c.temporal_bytes
+    def layer_bytes(self) -> Any:
+        return self.c.layer_bytes
 
-    @temporal_bytes.setter
-    def temporal_bytes(self, counts: list[int]) -> None:
-        self.c.temporal_bytes = counts
+    @layer_bytes.setter
+    def layer_bytes(self, counts: list[int]) -> None:
+        self.c.layer_bytes = counts
+
+    @property
+    def layered(self) -> int:
+        return int(self.c.layered)
+
+    @layered.setter
+    def layered(self, how: int) -> None:
+        self.c.layered = how
+        self._slow()
 
     @property
     def rtx_of(self) -> "forward.Stream | None":
@@ -349,7 +359,7 @@ class Stream(forward.Stream):
         self._slow()
 
     def _slow(self) -> None:
-        self.c.slow = self._rtx_of is not None or self._recorder is not None or bool(self.waiting)
+        self.c.slow = self._rtx_of is not None or self._recorder is not None or bool(self.waiting) or self.c.layered == AV1
 
     def refresh(self) -> None:
         """Who gets the stream may have changed."""
@@ -369,6 +379,7 @@ class Forwarder(forward.Forwarder):
     packets, octets = _view("packets"), _view("octets")
     picture_offset, tl0_offset, last_picture, last_tl0 = (_view(n) for n in ("picture_offset", "tl0_offset", "last_picture", "last_tl0"))
     temporal, passing, frame = _view("temporal"), _view("passing"), _view("frame")
+    spatial, top, switched, red = _view("spatial"), _view("top"), _view("switched"), _view("red")
 
     def __init__(self, endpoint: Endpoint, ssrc: int, payload_types: bytes, owner: Any) -> None:
         self.c = ffi.new("step_forwarder *")

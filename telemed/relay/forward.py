@@ -13,11 +13,14 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final, Protocol
 
+from telemed.relay import layers
+from telemed.relay.dependency import Chain, Reader
 from telemed.relay.estimator import Estimator
+from telemed.relay.layers import ALL_LAYERS, AV1, NUMBERED, VP9
 from telemed.relay.srtp import Keys, ffi, lib
 from telemed.relay.trend import Trend
 from telemed.relay.twcc import Digest, FeedbackBuilder, SendHistory
-from telemed.wire import vp8
+from telemed.wire import red, vp8, vp9
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +35,9 @@ MISSING_MAX: Final = 256  # sequence numbers asked for again at most; beyond, a 
 REORDERED: Final = 1000  # further apart is a new start of the stream (RFC 3550 A.1 has 3000 for both)
 PADDING: Final = 255  # the most that one packet can have of it
 _PADDING: Final = bytes(PADDING - 1) + bytes([PADDING])
-ALL_LAYERS: Final = 3  # VP8 has four temporal layers at most
 HISTORY: Final = 128  # stretches; each frame that is left out ends one
 BEDE: Final = 0xBEDE  # one-byte header extensions (RFC 8285 4.2)
+TWO_BYTE: Final = 0x1000  # and those of 4.3, for elements of more than 16 bytes
 
 _HEAD: Final = struct.Struct("!BBHII")
 _PLAIN: Final = struct.Struct("!BBHII").pack_into
@@ -43,7 +46,7 @@ _WITH_BOTH: Final = struct.Struct("!BBHIIHHBHBBxxx").pack_into  # two words: tha
 _WITH_LEVEL: Final = struct.Struct("!BBHIIHHBBxx").pack_into
 
 
-Offsets = tuple[int, int, int, int]
+Offsets = tuple[int, int, int, int, int]  # of sequence, rtp, picture id, TL0PICIDX; the highest spatial layer of the stretch
 Picture = tuple[int, bool, int, int, int, int]  # as vp8.picture gives it
 
 
@@ -57,8 +60,8 @@ class Endpoint:
     """One peer's transport as this step sees it."""
 
     __slots__ = (
-        "address", "arrived", "bad", "counter", "counter_id", "heard", "level_id", "owner", "received_bytes", "received_packets", "rx",
-        "rx_keys", "sent", "sent_bytes", "sent_packets", "streams", "tcp", "tx", "tx_keys",
+        "address", "arrived", "bad", "counter", "counter_id", "descriptor_id", "heard", "level_id", "owner", "received_bytes",
+        "received_packets", "rx", "rx_keys", "sent", "sent_bytes", "sent_packets", "streams", "tcp", "tx", "tx_keys",
     )
 
     def __init__(self, owner: Any) -> None:
@@ -73,6 +76,7 @@ class Endpoint:
         self.counter = 0  # last transport-wide sequence number sent
         self.counter_id = 0  # extension id of it in what the peer sends, 0: not agreed
         self.level_id = 0
+        self.descriptor_id = 0  # of the dependency descriptor of AV1
         # Told of each packet with a transport-wide sequence number: (arrival in us << 16 | sequence), and (sequence, time, size) sent.
         self.arrived: Callable[[int], None] = lambda _: None
         self.sent: Callable[[int, float, int], None] = lambda *_: None
@@ -111,9 +115,9 @@ class Stream:
     """One SSRC of a publisher: a track, or one simulcast layer of it."""
 
     __slots__ = (
-        "bytes", "cache", "clock", "cycles", "endpoint", "first", "forwarders", "highest", "jitter", "keyframe", "last_rtp", "last_time",
-        "layered", "level_sum", "levels", "mask", "missing", "owner", "packets", "recorder", "report", "rtx_of", "ssrc", "temporal_bytes",
-        "transit", "vp8", "waiting",
+        "bytes", "cache", "clock", "cycles", "descriptors", "endpoint", "first", "forwarders", "highest", "jitter", "keyframe", "last_rtp",
+        "last_time", "layer_bytes", "layered", "level_sum", "levels", "mask", "missing", "owner", "packets", "reader", "recorder", "red",
+        "report", "rtx_of", "ssrc", "svc", "transit", "vp8", "waiting",
     )
 
     def __init__(self, endpoint: Endpoint, ssrc: int, clock: int, video: bool, owner: Any) -> None:
@@ -138,8 +142,13 @@ class Stream:
         self.levels = 0
         self.level_sum = 0
         self.vp8 = 0  # payload type of VP8, 0: it is not agreed on
-        self.layered = False  # its pictures have numbers, which must stay continuous for each subscriber
-        self.temporal_bytes = [0, 0, 0, 0]  # by temporal layer, while layered
+        # NUMBERED: its pictures have numbers, which must stay continuous for each subscriber; VP9, AV1: packets name their layers.
+        self.layered = 0
+        self.svc = 0  # payload type of the VP9 or AV1 that names layers
+        self.reader: Reader | None = None  # of the dependency descriptors of AV1
+        self.descriptors: dict[int, tuple[bytes, int]] = {}  # by place in the cache: a packet's descriptor, and its spatial layer or -1
+        self.red = 0  # payload type of redundant sound (RFC 2198), 0: none is agreed on
+        self.layer_bytes = [0] * 16  # by 4 * spatial + temporal layer, while layered
 
     @property
     def expected(self) -> int:
@@ -151,15 +160,17 @@ class Forwarder:
     """One track on its way to one subscriber: the SSRC it gets, and what is added to numbers so that switches do not show."""
 
     __slots__ = (
-        "counter_byte", "endpoint", "frame", "history", "last_picture", "last_rtp", "last_sequence", "last_time", "last_tl0", "level_byte",
-        "octets", "owner", "packets", "passing", "payload_types", "picture_offset", "rtp_offset", "rtx_payload_types", "rtx_sequence",
-        "rtx_ssrc", "sequence_offset", "ssrc", "started", "stream", "switched", "target", "temporal", "tl0_offset",
+        "chain", "counter_byte", "descriptor_id", "endpoint", "frame", "history", "last_picture", "last_rtp", "last_sequence", "last_time",
+        "last_tl0", "level_byte", "octets", "owner", "packets", "passing", "payload_types", "picture_offset", "red", "rtp_offset",
+        "rtx_payload_types", "rtx_sequence", "rtx_ssrc", "sequence_offset", "spatial", "ssrc", "started", "stream", "switched", "target",
+        "temporal", "tl0_offset", "top",
     )
 
     def __init__(self, endpoint: Endpoint, ssrc: int, payload_types: bytes, owner: Any) -> None:
         self.endpoint, self.ssrc, self.owner = endpoint, ssrc, owner
         # Second header byte in (marker and payload type) -> out; 0: the subscriber cannot have it.
         self.payload_types = payload_types
+        self.red = 0  # payload type in of redundant sound that the subscriber gets the newest block of, 0: none
         self.counter_byte = self.level_byte = 0  # first byte of each extension element, 0: not agreed
         self.stream: Stream | None = None
         self.target: Stream | None = None  # it switches to this one at the next keyframe
@@ -173,8 +184,11 @@ class Forwarder:
         self.picture_offset = self.tl0_offset = 0
         self.last_picture = self.last_tl0 = -1
         self.temporal = self.passing = ALL_LAYERS  # the highest wanted, and the highest that passes until a frame allows a change
+        self.spatial = self.top = ALL_LAYERS  # the same of spatial layers
+        self.chain: Chain | None = None  # what of an AV1 stream with dependency descriptors the subscriber holds
+        self.descriptor_id = 0  # extension id of that descriptor in what the subscriber gets, 0: not agreed
         self.frame = -1  # timestamp of the frame that was decided on last
-        # (first outgoing sequence number, stream, offsets of sequence, rtp, picture id, TL0PICIDX) of earlier stretches, newest last.
+        # (first outgoing sequence number, stream, offsets) of earlier stretches, newest last.
         self.history: deque[tuple[int, Stream, Offsets]] = deque(maxlen=HISTORY)
         self.rtx_ssrc = 0
         self.rtx_sequence = 0
@@ -324,8 +338,8 @@ class Forwarding:
         endpoint.received_bytes += size
         self._packet(endpoint, length[0], now)
 
-    def _packet(self, endpoint: Endpoint, size: int, now: float) -> None:
-        """The decrypted packet in the buffer: to its stream and on to the subscribers."""
+    def _packet(self, endpoint: Endpoint, size: int, now: float, described: bytes = b"") -> None:
+        """The decrypted packet in the buffer: to its stream and on to the subscribers. `described`: of AV1, what came beside it by RTX."""
         data = self._in
         first, second, sequence, rtp, ssrc = _HEAD.unpack_from(data)
         at = 12 + ((first & 15) << 2)
@@ -348,7 +362,11 @@ class Forwarding:
                         endpoint.arrived(int(now * 1e6) << 16 | data[at + 1] << 8 | data[at + 2])
                     elif name == level_id and name:
                         level = data[at + 1]
+                    elif name == endpoint.descriptor_id and name:
+                        described = bytes(self._view[at + 1 : min(at + 2 + (element & 15), end)])
                     at += 1 if element == 0 else 2 + (element & 15)
+            elif data[at] == 0x10:
+                level, described = self._two_byte(endpoint, at + 4, end, now)
             at = end
         if first & 32:
             padding = data[size - 1]
@@ -363,7 +381,7 @@ class Forwarding:
                 return
             stream = found
         if stream.rtx_of is not None:
-            self._resent(stream.rtx_of, at, size, now)
+            self._resent(stream.rtx_of, at, size, now, described)
             return
 
         # Where the packet stands among those that came (RFC 3550 A.1), and what is missing before it.
@@ -418,7 +436,7 @@ class Forwarding:
             # Padding only, a probe of the sender's: kept out of what subscribers see, without leaving a gap in their numbers.
             if not late:
                 for forwarder in stream.forwarders:
-                    self._skip(forwarder, sequence)
+                    self.skip(forwarder, sequence)
             if stream.recorder is not None:
                 stream.recorder(_HEAD.pack(first & 0x80, second, sequence, rtp, level), now)
             return
@@ -429,16 +447,25 @@ class Forwarding:
         payload = view[at:size]
         if stream.waiting and (stream.keyframe is None or stream.keyframe(payload, second)) and not late:
             begun = vp8.picture(payload) if stream.vp8 > 0 and stream.vp8 == second & 127 else None
-            stream.layered = begun is not None
+            if stream.layered <= NUMBERED:
+                stream.layered = NUMBERED if begun is not None else 0
             self._switch(stream, sequence, rtp, now, begun)
-        picture = self._picture(stream, second, payload) if stream.layered else None
-        if picture is not None:
-            stream.temporal_bytes[picture[0]] += size - at
+        picture = None
+        if stream.layered:
+            if stream.layered > NUMBERED and layers.forward(
+                self, stream, second, sequence, rtp, level, payload, described, late, now
+            ):
+                return
+            picture = self._picture(stream, second, payload)
+            if picture is not None:
+                stream.layer_bytes[picture[0]] += size - at
         length, out, pointer = self._length, self._out, self._out_pointer
         out_view, protect, send = self._out_view, lib.srtp_protect, self.sock.sendto
         for forwarder in stream.forwarders:
             kind = forwarder.payload_types[second]
             if not kind:
+                if forwarder.red and forwarder.red == second & 127:
+                    self._plain(forwarder, stream, second, sequence, rtp, level, payload, late, now)
                 continue
             to = forwarder.endpoint
             if to.tx is None:
@@ -455,7 +482,7 @@ class Forwarding:
                 if earlier is None:
                     continue
                 number, stamp = (sequence + earlier[0]) & 0xFFFF, (rtp + earlier[1]) & 0xFFFFFFFF
-                _, _, picture_offset, tl0_offset = earlier
+                _, _, picture_offset, tl0_offset, _ = earlier
             if forwarder.counter_byte:
                 counter = to.counter = (to.counter + 1) & 0xFFFF
                 if forwarder.level_byte and level != 255:
@@ -503,9 +530,29 @@ class Forwarding:
                 forwarder.last_rtp = stamp
                 forwarder.last_time = now
 
+    def _two_byte(self, endpoint: Endpoint, at: int, end: int, now: float) -> tuple[int, bytes]:
+        """(audio level or 255, dependency descriptor) of two-byte header extensions (RFC 8285 4.3): what browsers send of long elements."""
+        data, level, described = self._in, 255, b""
+        while at + 2 <= end:
+            name, size = data[at], data[at + 1]
+            if not name:
+                at += 1
+                continue
+            at += 2
+            if at + size > end:
+                break
+            if name == endpoint.counter_id and size >= 2:
+                endpoint.arrived(int(now * 1e6) << 16 | data[at] << 8 | data[at + 1])
+            elif name == endpoint.level_id and size:
+                level = data[at]
+            elif name == endpoint.descriptor_id:
+                described = bytes(self._view[at : at + size])
+            at += size
+        return level, described
+
     @staticmethod
     def _picture(stream: Stream, second: int, payload: memoryview) -> Picture | None:
-        return vp8.picture(payload) if stream.layered and second & 127 == stream.vp8 else None
+        return vp8.picture(payload) if stream.layered == NUMBERED and second & 127 == stream.vp8 else None
 
     def _passes(self, forwarder: Forwarder, picture: Picture, sequence: int, rtp: int, late: bool) -> bool:
         """Whether the frame's temporal layer goes to this subscriber; what does not leaves no gap in the numbers."""
@@ -521,12 +568,96 @@ class Forwarding:
                 forwarder.passing = layer  # such a frame needs only the base layer: the place to climb (RFC 7741 4.2, Y)
         if layer <= forwarder.passing:
             return True
-        self._skip(forwarder, sequence)
+        self.skip(forwarder, sequence)
         if fresh:
             forwarder.picture_offset = (forwarder.picture_offset - 1) & 0x7FFF
         return False
 
-    def _resent(self, stream: Stream, at: int, size: int, now: float) -> None:
+    def _plain(
+        self, forwarder: Forwarder, stream: Stream, second: int, sequence: int, rtp: int, level: int, payload: memoryview, late: bool,
+        now: float,
+    ) -> None:
+        """Of redundant sound the newest block, to who has not agreed on redundancy: one packet for one, so numbers stay as they are."""
+        if forwarder.endpoint.tx is None:
+            return
+        found = red.primary(payload)
+        kind = forwarder.payload_types[second & 0x80 | found[0]] if found is not None else 0
+        if found is None or not kind:
+            if not late:
+                self.skip(forwarder, sequence)
+            return
+        offsets = self.due(forwarder, stream, sequence, late)
+        if offsets is not None:
+            number, stamp = (sequence + offsets[0]) & 0xFFFF, (rtp + offsets[1]) & 0xFFFFFFFF
+            self.deliver(forwarder, kind, number, stamp, level, payload[found[1] :], late, now)
+
+    def deliver(
+        self, forwarder: Forwarder, kind: int, number: int, stamp: int, level: int, payload: memoryview, late: bool, now: float,
+        described: bytes = b"",
+    ) -> None:
+        """One packet to one subscriber, as `_packet` does it for what needs no thought."""
+        to = forwarder.endpoint
+        at = self._head(forwarder, kind, number, stamp, forwarder.ssrc, level, described)
+        if forwarder.counter_byte:
+            to.sent(to.counter, now, at + len(payload))
+        end = at + len(payload)
+        self._out_view[at:end] = payload
+        self._length[0] = end
+        if lib.srtp_protect(to.tx, self._out_pointer, self._length):
+            self.unsent += 1
+            return
+        if to.tcp is None:
+            try:
+                self.sock.sendto(self._out_view[: self._length[0]], to.address)
+            except OSError:
+                self.unsent += 1
+                return
+        else:
+            to.tcp.write(self._out_view[: self._length[0]])
+        forwarder.packets += 1
+        forwarder.octets += end - at
+        to.sent_packets += 1
+        to.sent_bytes += end
+        if not late:
+            forwarder.last_sequence, forwarder.last_rtp, forwarder.last_time = number, stamp, now
+
+    def _head(self, forwarder: Forwarder, kind: int, sequence: int, stamp: int, ssrc: int, level: int, described: bytes) -> int:
+        """Writes a header with what was agreed on, and the next transport-wide number; where the payload begins."""
+        out, to = self._out, forwarder.endpoint
+        with_level = forwarder.level_byte and level != 255
+        counter = -1
+        if forwarder.counter_byte:
+            counter = to.counter = (to.counter + 1) & 0xFFFF
+        if described and forwarder.descriptor_id:
+            return self._described(forwarder, kind, sequence, stamp, ssrc, counter, described)
+        if counter >= 0 and with_level:
+            _WITH_BOTH(out, 0, 0x90, kind, sequence, stamp, ssrc, BEDE, 2, forwarder.counter_byte, counter, forwarder.level_byte, level)
+            return 24
+        if counter >= 0:
+            _WITH_COUNTER(out, 0, 0x90, kind, sequence, stamp, ssrc, BEDE, 1, forwarder.counter_byte, counter)
+        elif with_level:
+            _WITH_LEVEL(out, 0, 0x90, kind, sequence, stamp, ssrc, BEDE, 1, forwarder.level_byte, level)
+        else:
+            _PLAIN(out, 0, 0x80, kind, sequence, stamp, ssrc)
+            return 12
+        return 20
+
+    def _described(
+        self, forwarder: Forwarder, kind: int, sequence: int, stamp: int, ssrc: int, counter: int, described: bytes
+    ) -> int:
+        """A header with a dependency descriptor; what a keyframe announces needs the two-byte form."""
+        elements = [(forwarder.descriptor_id, described)]
+        if counter >= 0:
+            elements.append((forwarder.counter_byte >> 4, counter.to_bytes(2)))
+        short = len(described) <= 16
+        block = b"".join((bytes([name << 4 | len(data) - 1]) if short else bytes([name, len(data)])) + data for name, data in elements)
+        block += bytes(-len(block) % 4)
+        at = 16 + len(block)
+        _PLAIN(self._out, 0, 0x90, kind, sequence, stamp, ssrc)
+        self._out[12:at] = (BEDE if short else TWO_BYTE).to_bytes(2) + (len(block) >> 2).to_bytes(2) + block
+        return at
+
+    def _resent(self, stream: Stream, at: int, size: int, now: float, described: bytes) -> None:
         """A packet that came by RTX (RFC 4588 4): made what it was and forwarded as one that is late."""
         if size - at < 2 + 1:
             return
@@ -542,7 +673,7 @@ class Forwarding:
         payload = bytes(self._view[at + 2 : size])
         _PLAIN(data, 0, 0x80, original, sequence, rtp, stream.ssrc)
         data[12 : 12 + len(payload)] = payload
-        self._packet(stream.endpoint, 12 + len(payload), now)
+        self._packet(stream.endpoint, 12 + len(payload), now, described)
 
     def _other(self, first: int, size: int, endpoint: Endpoint | None, address: Address) -> None:
         """RFC 7983: what the first byte says a datagram is."""
@@ -577,13 +708,14 @@ class Forwarding:
         if forwarder.stream is not None:
             forwarder.stream.forwarders.remove(forwarder)
             self._changed(forwarder.stream)
-            self._remember(forwarder)
+            self.remember(forwarder)
             forwarder.stream = None
 
     def _switch(self, stream: Stream, sequence: int, rtp: int, now: float, picture: Picture | None) -> None:
         waiting, stream.waiting = stream.waiting, []
         for forwarder in waiting:
             self._align(forwarder, stream, sequence, rtp, now, picture)
+            forwarder.chain = None
             if forwarder.stream is not None:
                 forwarder.stream.forwarders.remove(forwarder)
                 self._changed(forwarder.stream)
@@ -595,7 +727,7 @@ class Forwarding:
     def _align(self, forwarder: Forwarder, stream: Stream, sequence: int, rtp: int, now: float, picture: Picture | None) -> None:
         """Offsets with which `stream` goes on where the subscriber's numbers stand."""
         if forwarder.started:
-            self._remember(forwarder)
+            self.remember(forwarder)
             # One ahead of what was sent last; the clock runs on by the time that passed since.
             passed = max(1, int((now - forwarder.last_time) * stream.clock))
             forwarder.sequence_offset = (forwarder.last_sequence + 1 - sequence) & 0xFFFF
@@ -603,15 +735,22 @@ class Forwarding:
             if picture is not None and forwarder.last_picture >= 0:
                 forwarder.picture_offset = (forwarder.last_picture + 1 - picture[4]) & 0x7FFF
                 forwarder.tl0_offset = (forwarder.last_tl0 + 1 - picture[5]) & 0xFF
-        forwarder.passing, forwarder.frame = forwarder.temporal, -1
+        forwarder.passing, forwarder.top, forwarder.frame = forwarder.temporal, forwarder.spatial, -1
         forwarder.started = True
         forwarder.switched = sequence
 
-    def _skip(self, forwarder: Forwarder, sequence: int) -> None:
+    def skip(self, forwarder: Forwarder, sequence: int) -> None:
         """`sequence` is left out: those after it move up by one."""
-        self._remember(forwarder)
+        if sequence != forwarder.switched:  # else nothing went since the last time
+            self.remember(forwarder)
         forwarder.sequence_offset = (forwarder.sequence_offset - 1) & 0xFFFF
         forwarder.switched = (sequence + 1) & 0xFFFF
+
+    def due(self, forwarder: Forwarder, stream: Stream, sequence: int, late: bool) -> Offsets | None:
+        """The offsets of a packet that came now or late; None: it is none of this subscriber's."""
+        if late and ((sequence - forwarder.switched) & 0xFFFF) > 0x8000:
+            return self._earlier(forwarder, stream, sequence)
+        return self._offsets(forwarder)
 
     def _earlier(self, forwarder: Forwarder, stream: Stream, sequence: int) -> Offsets | None:
         """The offsets that held when `sequence` of `stream` was due; None when it was not forwarded then."""
@@ -620,14 +759,15 @@ class Forwarding:
                 return offsets
         return None
 
-    def _remember(self, forwarder: Forwarder) -> None:
+    def remember(self, forwarder: Forwarder) -> None:
+        """A stretch ends: what was sent with its offsets may be asked for again."""
         if forwarder.stream is not None:
             begin = (forwarder.switched + forwarder.sequence_offset) & 0xFFFF
             forwarder.history.append((begin, forwarder.stream, self._offsets(forwarder)))
 
     @staticmethod
     def _offsets(forwarder: Forwarder) -> Offsets:
-        return forwarder.sequence_offset, forwarder.rtp_offset, forwarder.picture_offset, forwarder.tl0_offset
+        return forwarder.sequence_offset, forwarder.rtp_offset, forwarder.picture_offset, forwarder.tl0_offset, forwarder.top
 
     # Resending and sending.
 
@@ -656,7 +796,18 @@ class Forwarding:
         if picture is not None and (offsets[2] or offsets[3]):
             payload = bytearray(kept)
             _renumber(payload, 0, picture, offsets[2], offsets[3])
-        return self._emit(forwarder, second, number, (rtp + offsets[1]) & 0xFFFFFFFF, payload, now)
+        described = b""
+        if stream.layered == VP9 and second & 127 == stream.svc:
+            layer = vp9.layer(kept)
+            if layer is not None and layer[4] and layer[0] == offsets[4]:
+                second |= 0x80
+        elif stream.layered == AV1:
+            described, spatial = stream.descriptors.get((number - offsets[0]) & stream.mask, (b"", -1))
+            if described and described[0] & 0x40 and spatial == offsets[4]:
+                second |= 0x80
+        elif forwarder.red and forwarder.red == second & 127 and (found := red.primary(kept)) is not None:
+            second, payload = second & 0x80 | found[0], kept[found[1] :]
+        return self._emit(forwarder, second, number, (rtp + offsets[1]) & 0xFFFFFFFF, payload, now, described)
 
     def pad(self, forwarder: Forwarder, now: float) -> int:
         """A probe, which receivers drop after counting it: the newest packet once more by RTX (RFC 4588), or padding alone.
@@ -695,13 +846,15 @@ class Forwarding:
         to.sent(counter, now, end)
         return self._leave(to, end)
 
-    def _emit(self, forwarder: Forwarder, second: int, number: int, stamp: int, payload: memoryview | bytearray, now: float) -> int:
+    def _emit(
+        self, forwarder: Forwarder, second: int, number: int, stamp: int, payload: memoryview | bytearray, now: float, described: bytes
+    ) -> int:
         to = forwarder.endpoint
         if to.tx is None:
             return 0
         kind = forwarder.payload_types[second]
         rtx = forwarder.rtx_payload_types[kind] if forwarder.rtx_payload_types else 0
-        if not kind:
+        if not kind or len(payload) + len(described) > BUFFER - 60:
             return 0
         out, view = self._out, self._out_view
         ssrc, sequence = forwarder.ssrc, number
@@ -709,23 +862,14 @@ class Forwarding:
             ssrc = forwarder.rtx_ssrc
             sequence = forwarder.rtx_sequence = (forwarder.rtx_sequence + 1) & 0xFFFF
             kind = rtx
-        if forwarder.counter_byte:
-            counter = to.counter = (to.counter + 1) & 0xFFFF
-            _WITH_COUNTER(out, 0, 0x90, kind, sequence, stamp, ssrc, BEDE, 1, forwarder.counter_byte, counter)
-            at = 20
-        else:
-            counter = -1
-            _PLAIN(out, 0, 0x80, kind, sequence, stamp, ssrc)
-            at = 12
+        at = self._head(forwarder, kind, sequence, stamp, ssrc, 255, described)
         if rtx:
             out[at], out[at + 1] = number >> 8, number & 255
             at += 2
         end = at + len(payload)
-        if end > BUFFER - 20:
-            return 0
         view[at:end] = payload
-        if counter >= 0:
-            to.sent(counter, now, end)
+        if forwarder.counter_byte:
+            to.sent(to.counter, now, end)
         return self._leave(to, end)
 
     def _leave(self, to: Endpoint, end: int) -> int:

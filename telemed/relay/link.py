@@ -143,7 +143,7 @@ class Link:
             screen = track.published.source is Source.SCREEN
             slots.append(slot)
             priority = slot.priority + (1 if screen else 0)
-            wanted.append(Wanted(track.id, track.kind, track.layers(now), priority, screen, slot.asked_pause, slot.wanted_layer))
+            wanted.append(Wanted(track.id, track.kind, slot.layers(now), priority, screen, slot.asked_pause, slot.wanted_layer))
         if not slots:
             return
         choices = self._allocator.choose(now, self._estimator.bitrate, wanted, self._estimator.proven)

@@ -6,11 +6,12 @@ from typing import Final, Literal
 
 from telemed.ports import Kind, MediaError, Published
 from telemed.relay import sctp
+from telemed.relay.dependency import DEPENDENCY
 from telemed.relay.track import Format
 from telemed.wire import sdp
 
 # Codecs that pass; nothing is decoded, so this is what we know keyframes of.
-AUDIO: Final = frozenset(("opus",))
+AUDIO: Final = frozenset(("opus", "red"))
 VIDEO: Final = frozenset(("vp8", "vp9", "h264", "av1"))
 TRANSPORT_WIDE: Final = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 AUDIO_LEVEL: Final = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
@@ -19,8 +20,8 @@ RID: Final = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
 REPAIRED_RID: Final = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"
 # Others are left out on purpose: without video-orientation a phone turns its picture itself, without abs-send-time a packet is
 # 4 bytes smaller.
-FROM_PUBLISHER: Final = {"audio": (MID, TRANSPORT_WIDE, AUDIO_LEVEL), "video": (MID, RID, REPAIRED_RID, TRANSPORT_WIDE)}
-TO_SUBSCRIBER: Final = {"audio": (TRANSPORT_WIDE, AUDIO_LEVEL), "video": (TRANSPORT_WIDE,)}
+FROM_PUBLISHER: Final = {"audio": (MID, TRANSPORT_WIDE, AUDIO_LEVEL), "video": (MID, RID, REPAIRED_RID, TRANSPORT_WIDE, DEPENDENCY)}
+TO_SUBSCRIBER: Final = {"audio": (TRANSPORT_WIDE, AUDIO_LEVEL), "video": (TRANSPORT_WIDE, DEPENDENCY)}
 FEEDBACK: Final = {"audio": ("nack", "transport-cc"), "video": ("nack", "nack pli", "ccm fir", "goog-remb", "transport-cc")}
 MAX_LINES: Final = 256  # m-lines of one offer: 200 watchers see a few; 12 people publish up to four tracks each
 MAX_RIDS: Final = 4
@@ -36,6 +37,7 @@ class Line:
     formats: list[Format] = field(default_factory=list)
     rtx: dict[int, int] = field(default_factory=dict)  # RTX payload type -> its apt
     extensions: dict[str, int] = field(default_factory=dict)
+    mixed: bool = False  # long elements may come among short ones (RFC 8285 6)
     rids: tuple[str, ...] = ()
     ssrcs: dict[int, int] = field(default_factory=dict)  # ssrc announced in the offer -> ssrc it resends (RTX), 0: media
     offered: sdp.Media | None = None
@@ -87,7 +89,7 @@ def read(offer: str, publish: Mapping[str, Published], kinds: frozenset[str]) ->
             first = all(line.use != "data" for line in plan.lines)
             plan.lines.append(Line(media.mid, "data" if first and _channels(media) else "none", offered=media))
         else:
-            plan.lines.append(_media(media, publish, kinds))
+            plan.lines.append(_media(media, publish, kinds, session.mixed))
     return plan
 
 
@@ -97,7 +99,7 @@ def _channels(media: sdp.Media) -> bool:
     return bool(there and media.sctp_port and media.protocol.endswith("/DTLS/SCTP") and media.formats == ["webrtc-datachannel"])
 
 
-def _media(media: sdp.Media, publish: Mapping[str, Published], kinds: frozenset[str]) -> Line:
+def _media(media: sdp.Media, publish: Mapping[str, Published], kinds: frozenset[str], mixed: bool) -> Line:
     line = Line(media.mid, "none", offered=media)
     # A port of 0 without bundle-only is an m-line that was stopped (RFC 8843 7.3.4).
     if media.kind not in ("audio", "video") or (not media.port and not media.bundle_only):
@@ -122,6 +124,13 @@ def _media(media: sdp.Media, publish: Mapping[str, Published], kinds: frozenset[
         return line
     wanted = FROM_PUBLISHER if line.use == "receive" else TO_SUBSCRIBER
     line.extensions = {e.uri: e.id for e in media.extensions if e.uri in wanted[kind] and 1 <= e.id <= 14}
+    if DEPENDENCY in line.extensions:
+        # Browsers write it beside any codec that they send, for a few bytes a packet: it is agreed to where it will be read. What it
+        # announces at a keyframe is too long for a short element.
+        read_of = [f.name for f in line.formats[: 1 if line.use == "receive" else None]]
+        line.mixed = (media.mixed or mixed) and "av1" in read_of
+        if not line.mixed:
+            del line.extensions[DEPENDENCY]
     if line.use == "receive" and kind == "video":
         sent = media.simulcast_send
         # Without both extensions there is no telling whose packet it is (RFC 8853 5.4).
@@ -144,6 +153,10 @@ def _codecs(media: sdp.Media, line: Line) -> None:
             numbers.add(codec.pt)
             line.formats.append(Format(codec.pt, name, codec.clock, codec.channels or 1, dict(codec.fmtp)))
             line.feedback[codec.pt] = [f for f in codec.feedback if f in FEEDBACK[line.kind]]
+    opus = {str(f.payload_type) for f in line.formats if f.name == "opus"}
+    # Redundant sound (RFC 2198) of anything but this m-line's Opus is none that is known.
+    line.formats = [f for f in line.formats if f.name != "red" or (f.parameters and {*"/".join(f.parameters).split("/")} <= opus)]
+    numbers = {f.payload_type for f in line.formats}
     for codec in media.codecs:
         if codec.name.lower() == "rtx" and codec.fmtp.get("apt", "").isdigit() and int(codec.fmtp["apt"]) in numbers:
             line.rtx[codec.pt] = int(codec.fmtp["apt"])
@@ -207,6 +220,8 @@ def answer(plan: Plan, local: Local, sending: Mapping[str, Sending]) -> str:
 
 def _media_lines(line: Line, sending: Sending | None) -> list[str]:
     out = [f"a=extmap:{number} {uri}" for uri, number in line.extensions.items()]
+    if line.mixed:
+        out.append("a=extmap-allow-mixed")
     out += ["a=recvonly" if line.use == "receive" else "a=sendonly", "a=rtcp-mux"]
     if line.offered is not None and line.offered.rtcp_rsize:
         out.append("a=rtcp-rsize")

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from telemed.ports import AnotherConnection, Listener, MediaError, PeerState, Published
 from telemed.relay.data import Data
+from telemed.relay.dependency import DEPENDENCY
 from telemed.relay.dtls import Dtls, DtlsError
 from telemed.relay.forward import Address, Stream
 from telemed.relay.identify import Identify
 from telemed.relay.negotiate import AUDIO_LEVEL, MID, REPAIRED_RID, RID, TRANSPORT_WIDE, Line, Local, Plan, Sending, answer, read
 from telemed.relay.reports import Reports
 from telemed.relay.tcp import TcpConnection
-from telemed.relay.track import Slot, Track
+from telemed.relay.track import SPATIAL, Slot, Track
 from telemed.wire import rtcp, stun
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class Peer:
         """What this subscriber wants of a track at most."""
         for slot in self.slots.values():
             if slot.track is not None and slot.track.id == track_id:
-                slot.wanted_layer = layer if layer in slot.track.rids else None
+                slot.wanted_layer = layer if layer in (slot.track.rids or SPATIAL) else None
                 slot.asked_pause = paused
                 slot.priority = priority
                 slot.update()
@@ -209,6 +210,7 @@ class Peer:
         level = line.extensions.get(AUDIO_LEVEL, 0)
         forwarder.counter_byte = counter << 4 | 1 if counter else 0
         forwarder.level_byte = level << 4 if level else 0
+        forwarder.descriptor_id = line.extensions.get(DEPENDENCY, 0)
         if slot.track is not None:
             slot.map_formats()
 
@@ -232,6 +234,7 @@ class Peer:
                 ids |= line.extensions
         self.endpoint.counter_id = ids.get(TRANSPORT_WIDE, 0)
         self.endpoint.level_id = ids.get(AUDIO_LEVEL, 0)
+        self.endpoint.descriptor_id = ids.get(DEPENDENCY, 0)
         self.identify.ids = (ids.get(MID, 0), ids.get(RID, 0), ids.get(REPAIRED_RID, 0))
 
     # Datagrams.

@@ -273,13 +273,75 @@ static void renumber(uint8_t *payload, const struct picture *p, step_forwarder *
     f->last_tl0 = (p->tl0 + f->tl0_offset) & 0xFF;
 }
 
-static void forward(step *s, step_stream *stream, uint8_t second, uint16_t sequence, uint32_t rtp, int level, const uint8_t *payload,
-                    uint32_t size, const struct picture *picture) {
+/* vp9.layer */
+struct layer { uint8_t there, spatial, temporal, begins, up, end; };
+
+static void layer_of(const uint8_t *payload, uint32_t size, struct layer *l) {
+    uint32_t at = 1;
+    uint8_t first = payload[0];
+    if (!(first & 0x20)) return;
+    if (first & 0x80) {
+        if (size < 2) return;
+        at = payload[1] & 0x80 ? 3 : 2;
+    }
+    if (size <= at) return;
+    uint8_t value = payload[at], spatial = value >> 1 & 7, temporal = value >> 5;
+    l->there = 1;
+    l->spatial = spatial > 3 ? 3 : spatial;
+    l->temporal = temporal > 3 ? 3 : temporal;
+    l->begins = (first & 0x48) != 0x08 ? 0 : value & 1 ? 1 : 2;
+    l->up = value & 0x10;
+    l->end = first & 4;
+}
+
+/* layers._goes where it changes no layer: 1 the packet goes, 0 it is left out as those before it were, -1 Python's. */
+static int goes(const step_forwarder *f, const struct layer *l, uint16_t sequence, uint32_t rtp) {
+    if (f->frame != rtp) {
+        if (f->passing > f->temporal || f->top > f->spatial) return -1;
+        if ((f->passing < f->temporal || f->top < f->spatial) && (l->begins == 2 || l->up)) return -1;
+    } else if (l->begins && f->top < l->spatial && l->spatial <= f->spatial)
+        return -1;
+    if (l->spatial <= f->top && l->temporal <= f->passing) return 1;
+    return f->switched == sequence ? 0 : -1; /* one that begins to leave out is remembered, for resending */
+}
+
+/* red.primary: 0 when it is empty or cannot be read, else its place. */
+static uint32_t primary_of(const uint8_t *payload, uint32_t size, uint8_t *kind) {
+    uint32_t at = 0, before = 0;
+    while (at < size && payload[at] & 0x80) {
+        if (at + 4 > size) return 0;
+        before += get16(payload + at + 2) & 0x3FF;
+        at += 4;
+    }
+    if (at + 1 + before >= size) return 0;
+    *kind = payload[at];
+    return at + 1 + before;
+}
+
+static void forward(step *s, step_stream *stream, uint8_t second, uint16_t sequence, uint32_t rtp, int level, const uint8_t *whole,
+                    uint32_t all, const struct picture *picture, const struct layer *layer, uint32_t newest, uint8_t newest_kind) {
     for (uint32_t i = 0; i < stream->forwarder_count; i++) {
         step_forwarder *f = stream->forwarders[i];
         uint8_t kind = f->payload_types[second];
         step_endpoint *to = f->endpoint;
+        const uint8_t *payload = whole;
+        uint32_t size = all;
+        if (!kind && newest && f->red == (second & 127)) { /* Forwarding._plain */
+            kind = f->payload_types[(second & 0x80) | newest_kind];
+            payload += newest;
+            size -= newest;
+        }
         if (!kind || to->tx == NULL) continue;
+        if (layer->there) {
+            int go = goes(f, layer, sequence, rtp);
+            f->frame = rtp;
+            if (!go) {
+                f->sequence_offset--;
+                f->switched = (uint16_t)(sequence + 1);
+                continue;
+            }
+            if (layer->end && layer->spatial == f->top) kind |= 0x80;
+        }
         if (s->waiting == QUEUED) flush(s);
         uint8_t *out = s->out_data[s->waiting];
         uint32_t number = (sequence + f->sequence_offset) & 0xFFFF, stamp = rtp + f->rtp_offset, at = 12;
@@ -356,6 +418,7 @@ static int media(step *s, step_endpoint *e, uint8_t *data, uint32_t size) {
         if (at + 4 > size) return STEP_PACKET;
         uint32_t stop = at + 4 + ((uint32_t)get16(data + at + 2) << 2);
         if (stop > size) return STEP_PACKET;
+        if (data[at] == 0x10) return STEP_PACKET; /* two-byte elements */
         if (data[at] == 0xBE) {
             for (uint32_t i = at + 4; i < stop;) {
                 uint8_t element = data[i], name = element >> 4;
@@ -383,17 +446,37 @@ static int media(step *s, step_endpoint *e, uint8_t *data, uint32_t size) {
     for (uint32_t i = 0; i < stream->forwarder_count; i++)
         if (stream->forwarders[i]->endpoint->by_tcp) return STEP_PACKET;
     struct picture picture = {0, 0, 0, 0, 0};
-    if (stream->layered && stream->vp8 == (second & 127)) picture_of(data + at, end - at, &picture);
+    struct layer layer = {0, 0, 0, 0, 0, 0};
+    if (stream->layered == STEP_NUMBERED && stream->vp8 == (second & 127)) picture_of(data + at, end - at, &picture);
     if (picture.there)
         for (uint32_t i = 0; i < stream->forwarder_count; i++) { /* a frame to leave out, or at which a layer comes or goes */
             step_forwarder *f = stream->forwarders[i];
             if (picture.layer > f->passing || f->passing > f->temporal) return STEP_PACKET;
         }
 
+    if (stream->layered == STEP_VP9 && stream->svc == (second & 127)) layer_of(data + at, end - at, &layer);
+    if (layer.there)
+        for (uint32_t i = 0; i < stream->forwarder_count; i++) {
+            const step_forwarder *f = stream->forwarders[i];
+            if (f->payload_types[second] && f->endpoint->tx != NULL && goes(f, &layer, sequence, get32(data + 4)) < 0) return STEP_PACKET;
+        }
+
+    uint32_t newest = 0;
+    uint8_t newest_kind = 0;
+    if (stream->red && stream->red == (second & 127)) {
+        newest = primary_of(data + at, end - at, &newest_kind);
+        for (uint32_t i = 0; i < stream->forwarder_count; i++) { /* one that cannot be unwrapped is left out */
+            const step_forwarder *f = stream->forwarders[i];
+            if (f->red != stream->red || f->payload_types[second]) continue;
+            if (!newest || !f->payload_types[(second & 0x80) | newest_kind]) return STEP_PACKET;
+        }
+    }
+
     /* From here on it is done here, as Forwarding._packet does it. */
     uint32_t rtp = get32(data + 4);
     double now = s->now;
-    if (picture.there) stream->temporal_bytes[picture.layer] += end - at;
+    if (picture.there) stream->layer_bytes[picture.layer] += end - at;
+    if (layer.there) stream->layer_bytes[4 * layer.spatial + layer.temporal] += end - at;
     if (counted && e->noted_count < STEP_NOTED) e->noted[e->noted_count++] = (uint64_t)(now * 1e6) << 16 | counter;
     stream->highest = sequence;
     if (!sequence) stream->cycles++;
@@ -417,7 +500,7 @@ static int media(step *s, step_endpoint *e, uint8_t *data, uint32_t size) {
     put32(head + 4, rtp);
     put32(head + 8, (uint32_t)level);
     step_keep(stream, sequence & stream->mask, head, data + at, end - at);
-    forward(s, stream, second, sequence, rtp, level, data + at, end - at, &picture);
+    forward(s, stream, second, sequence, rtp, level, data + at, end - at, &picture, &layer, newest, newest_kind);
     return 0;
 }
 

@@ -9,6 +9,7 @@ typedef struct step_forwarder step_forwarder;
 typedef struct step_link step_link;
 
 enum { STEP_DONE = 0, STEP_OTHER = 1, STEP_RTCP = 2, STEP_PACKET = 3, STEP_TOLD = 4, STEP_NOTED = 512, STEP_STREAMS = 64 };
+enum { STEP_NUMBERED = 1, STEP_VP9 = 2, STEP_AV1 = 3 }; /* those of layers.py */
 
 struct step_endpoint {
     void *rx, *tx;                  /* srtp_t; NULL before the handshake is done */
@@ -39,9 +40,9 @@ struct step_stream {
     uint32_t ssrc, last_rtp, mask, forwarder_count;
     uint16_t highest;
     uint8_t slow;                   /* someone waits for its keyframe, it is recorded, or it resends: Python's */
-    uint8_t vp8, layered;           /* payload type of VP8; whether its pictures are numbered */
+    uint8_t vp8, svc, red, layered; /* payload types of VP8, of the codec that names layers, of redundant sound; STEP_NUMBERED, ... */
     int64_t cycles;
-    uint64_t temporal_bytes[4];
+    uint64_t layer_bytes[16];
     uint64_t packets, bytes, levels, level_sum;
     double clock, jitter, transit, last_time;
     step_kept **cache;
@@ -51,9 +52,9 @@ struct step_stream {
 struct step_forwarder {
     step_endpoint *endpoint;
     uint32_t ssrc, rtp_offset, last_rtp;
-    uint16_t sequence_offset, last_sequence;
+    uint16_t sequence_offset, last_sequence, switched;
     uint8_t counter_byte, level_byte;
-    uint8_t temporal, passing, tl0_offset;
+    uint8_t temporal, passing, spatial, top, tl0_offset, red;
     uint16_t picture_offset;
     int32_t last_picture, last_tl0;
     int64_t frame;

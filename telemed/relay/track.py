@@ -5,13 +5,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from telemed.ports import Kind, LayerChoice, Published, TrackInfo
-from telemed.relay.forward import ALL_LAYERS, Forwarder, Stream
+from telemed.relay.forward import Forwarder, Stream
 from telemed.relay.keyframes import KEYFRAMES
+from telemed.relay.layers import ALL_LAYERS, AV1, VP9
 
 if TYPE_CHECKING:
     from telemed.relay.peer import Peer
 
-NAMES: Final = {"opus": "opus"}  # as RFC 7587 writes it; the others are written in capitals
+NAMES: Final = {"opus": "opus", "red": "red"}  # as RFC 7587 and RFC 2198 write them; the others are written in capitals
+LAYERED: Final = {"vp9": VP9, "av1": AV1}  # codecs whose packets name the spatial and temporal layer they are of
+SPATIAL: Final = ("s0", "s1", "s2", "s3")  # what spatial layers of one stream (SVC) are called, where rids stand for those of several
 KEYFRAME_SECONDS: Final = 0.5  # between two requests to one publisher's stream, however many subscribers ask
 OVERHEAD: Final = 20  # octets of a packet beside its payload as the estimate counts it: RTP header 12, extensions 8
 
@@ -42,6 +45,8 @@ class Format:
                 return False
             (family, rank), (accepted, highest) = _h264(ours), _h264(theirs)
             return family == accepted and rank <= highest
+        if self.name == "red":
+            return set(ours) == set(theirs)  # the blocks within name payload types, which nobody rewrites
         if self.name == "vp9":
             return ours.get("profile-id", "0") == theirs.get("profile-id", "0")
         if self.name == "av1":
@@ -76,13 +81,27 @@ class Track:
         self.payload_type = -1  # of its newest stream's first packet
         self.asked: dict[str, float] = {}  # rid -> when a keyframe was asked for
         self.rates: dict[str, tuple[float, int, float]] = {}  # rid -> (time, octets then, bit/s as a subscriber gets it)
-        self.shares: dict[str, list[float]] = {}  # rid -> share of it that temporal layers up to each take; empty: there is one
+        # rid -> for each spatial layer, lowest first, the share of all that it takes with what is below, by its highest temporal layer
+        self.shares: dict[str, list[list[float]]] = {}
 
     @property
     def codec(self) -> str:
         """Name of the format that is sent; of the first agreed one while nothing is."""
         sent = self.formats.get(self.payload_type)
         return sent.written if sent is not None else next((f.written for f in self.formats.values()), "")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a subscriber may choose among, low to high: rids, or the spatial layers that one stream carried lately; empty: no choice."""
+        return self.rids or (SPATIAL[: len(shares)] if len(shares := self.shares.get("", [])) > 1 else ())
+
+    def stream(self, layer: str) -> Stream | None:
+        """Where a layer is found, by its rid or its spatial name."""
+        return self.streams.get(layer if self.rids else "")
+
+    def spatial(self, layer: str) -> int:
+        """The highest spatial layer that the stream of a layer carried lately."""
+        return max(len(self.shares.get(layer if self.rids else "", [])) - 1, 0)
 
     def info(self) -> TrackInfo:
         """What others may know of it."""
@@ -99,9 +118,10 @@ class Track:
     def add(self, rid: str, stream: Stream) -> None:
         """The first packet of a layer came."""
         self.streams[rid] = stream
+        self.mark(stream)
         if self.kind == "video":
             stream.keyframe = self.keyframe
-            stream.vp8 = next((number for number, f in self.formats.items() if f.name == "vp8"), 0)
+            self._look(stream, self.payload_type)
         for slot in self.slots:
             slot.update()
 
@@ -109,6 +129,22 @@ class Track:
         """Whether a picture begins with this packet, by its own format: who agreed on several may send any, and change."""
         sent = self.formats.get(second & 127)
         return sent is not None and KEYFRAMES[sent.name](payload)
+
+    def mark(self, stream: Stream) -> None:
+        """Which payload types the forwarding step looks into."""
+        numbers = {f.name: number for number, f in reversed(self.formats.items())}
+        stream.vp8, stream.red = numbers.get("vp8", 0), numbers.get("red", 0)
+
+    def _look(self, stream: Stream, kind: int) -> None:
+        """Whether packets of this payload type name their layers: a publisher may change its codec without another SSRC."""
+        sent = self.formats.get(kind)
+        layered = LAYERED.get(sent.name, 0) if sent is not None else 0
+        if layered == AV1 and not stream.endpoint.descriptor_id:
+            layered = 0  # nothing says what its frames are
+        if layered and (stream.svc, stream.layered) != (kind, layered):
+            stream.svc, stream.layered = kind, layered
+        elif not layered and stream.svc and sent is not None:
+            stream.svc = stream.layered = 0
 
     def need_keyframe(self, rid: str, now: float) -> bool:
         """Whether the publisher is to be asked now; asking is merged and limited for all subscribers."""
@@ -125,18 +161,33 @@ class Track:
                 total = stream.bytes + stream.packets * OVERHEAD
                 fresh = (total - octets) * 8 / (now - then) if then else 0.0
                 self.rates[rid] = (now, total, fresh if not rate else rate * 0.3 + fresh * 0.7)
-                self.shares[rid] = _shares(list(stream.temporal_bytes))
-                stream.temporal_bytes = [0, 0, 0, 0]
+                self.shares[rid] = _shares(list(stream.layer_bytes))
+                stream.layer_bytes = [0] * 16
+                if self.kind == "video" and (newest := stream.cache[stream.highest & stream.mask]) is not None:
+                    self._look(stream, newest[1] & 127)
+        for slot in self.slots:
+            slot.climb(now)
+
+    def rate(self, layer: str) -> float:
+        """bit/s of a layer with those below it."""
+        rate = self.rates.get(layer if self.rids else "", (0.0, 0, 0.0))[2]
+        shares = self.shares.get("", [])
+        return rate if self.rids or layer not in SPATIAL[: len(shares)] else rate * shares[SPATIAL.index(layer)][-1]
 
     def layers(self, now: float) -> list[tuple[str, int, int]]:
-        """What a subscriber may be given: (rid, highest temporal layer or -1 for all, bit/s); 0 bit/s where nothing is sent now."""
+        """What a subscriber may be given: (rid or spatial layer, highest temporal layer or -1 for all, bit/s with all that is below it).
+
+        0 bit/s where nothing is sent now. Of simulcast the spatial layers within a rid go together.
+        """
         active = self.active(now)
         out = []
         for rid in self.rids or ("",):
             rate = self.rates.get(rid, (0.0, 0, 0.0))[2] if rid in active else 0.0
             shares = self.shares.get(rid, [])
-            out += [(rid, layer, int(rate * share)) for layer, share in enumerate(shares[:-1]) if rate]
-            out.append((rid, -1, int(rate)))
+            named = list(zip(self.names, shares, strict=True)) if not self.rids and self.names else [(rid, shares[-1] if shares else [1.0])]
+            for name, of in named:
+                out += [(name, layer, int(rate * share)) for layer, share in enumerate(of[:-1]) if rate]
+                out.append((name, -1, int(rate * of[-1])))
         return out
 
     def active(self, now: float) -> list[str]:
@@ -144,13 +195,16 @@ class Track:
         return [rid for rid in (self.rids or ("",)) if rid in self.streams and now - self.streams[rid].last_time < 2.0]
 
 
-def _shares(octets: list[int]) -> list[float]:
-    while octets and not octets[-1]:
-        octets.pop()
-    if len(octets) < 2:
-        return []
+def _shares(octets: list[int]) -> list[list[float]]:
+    """Of octets by 4 * spatial + temporal layer; empty where there is one layer of each, or nothing."""
     total = sum(octets)
-    return [sum(octets[: n + 1]) / total for n in range(len(octets))]
+    rows = [octets[n : n + 4] for n in range(0, 16, 4)]
+    while rows and not any(rows[-1]):
+        rows.pop()
+    highest = max((n for row in rows for n, count in enumerate(row) if count), default=0)
+    if len(rows) < 2 and not highest:
+        return []
+    return [[sum(sum(row[: n + 1]) for row in rows[: s + 1]) / total for n in range(highest + 1)] for s in range(len(rows))]
 
 
 class Slot:
@@ -161,11 +215,12 @@ class Slot:
         self.formats: list[Format] = []
         self.rtx: dict[int, int] = {}  # payload type -> RTX payload type, the subscriber's
         self.track: Track | None = None
-        self.wanted_layer: str | None = None  # the subscriber's own wish: at most this rid
+        self.wanted_layer: str | None = None  # the subscriber's own wish: at most this rid or spatial layer
         self.asked_pause = False
         self.priority = 0
-        self.layer = ""  # rid that the allocation chose
+        self.layer = ""  # rid or spatial layer that the allocation chose
         self.temporal = -1
+        self.waits = 0  # seconds that layers chosen within the stream were not taken up
         self.starved = False  # the allocation found no room for it
         self.told: LayerChoice | None = None
         self.lost_fraction = 0.0
@@ -193,15 +248,18 @@ class Slot:
     def start_layer(self) -> str:
         """The layer to begin with: the lowest, so that the picture is there at once; the estimate climbs from it."""
         assert self.track is not None
-        return self.track.rids[0] if self.track.rids else ""
+        return next(iter(self.track.names), "")
 
     def map_formats(self) -> None:
         """Publisher's payload types -> this subscriber's."""
         assert self.track is not None
         table, rtx = bytearray(256), bytearray(256)
+        self.forwarder.red = 0
         for theirs in self.track.formats.values():
             ours = next((f.payload_type for f in self.formats if theirs.fits(f)), None)
             if ours is None:
+                if theirs.name == "red":
+                    self.forwarder.red = theirs.payload_type
                 continue
             for marker in (0, 128):
                 table[marker | theirs.payload_type] = marker | ours
@@ -209,6 +267,8 @@ class Slot:
                     rtx[marker | ours] = marker | self.rtx[ours]
         self.forwarder.payload_types = bytes(table)
         self.forwarder.rtx_payload_types = bytes(rtx) if self.rtx else b""
+        for stream in self.track.streams.values():
+            self.track.mark(stream)
 
     def state(self) -> tuple[bool, str]:
         """(whether nothing is forwarded, why)."""
@@ -232,11 +292,12 @@ class Slot:
         forwarding, forwarder, track = self.peer.relay.forwarding, self.forwarder, self.track
         paused, reason = self.state()
         forwarder.temporal = ALL_LAYERS if self.temporal < 0 else self.temporal
+        forwarder.spatial = self.spatial()
         # Before the handshake is done a keyframe would be lost, and the picture with it.
         if paused or track is None or self.peer.endpoint.tx is None:
             forwarding.detach(forwarder)
         else:
-            stream = track.streams.get(self.layer)
+            stream = track.stream(self.layer)
             if stream is None and track.streams:
                 # The chosen layer sends nothing yet: what there is, rather than nothing.
                 stream = next(iter(track.streams.values()))
@@ -246,16 +307,53 @@ class Slot:
                     track.peer.ask_keyframe(track, stream)
             elif stream is not None and forwarder.stream is stream:
                 forwarding.cancel(forwarder)
+                if stream.svc and forwarder.top < min(forwarder.spatial, track.spatial(self.layer)):
+                    track.peer.ask_keyframe(track, stream)  # a spatial layer begins at one
         self.tell(paused, reason)
+
+    def spatial(self) -> int:
+        """The highest spatial layer chosen. While those of a stream are not known it is the lowest, as with rids."""
+        if self._alone():
+            return 0
+        if self.track is not None and self.track.rids:
+            return ALL_LAYERS
+        return SPATIAL.index(self.layer) if self.layer in SPATIAL else 0
+
+    def _alone(self) -> bool:
+        """Whether only the lowest spatial layer can be had: Chromium puts those of AV1 together by the dependency descriptor alone."""
+        streams = self.track.streams.values() if self.track is not None else ()
+        return not self.forwarder.descriptor_id and any(stream.layered == AV1 for stream in streams)
+
+    def layers(self, now: float) -> list[tuple[str, int, int]]:
+        """What of its track the subscriber may be given, as `Track.layers`."""
+        assert self.track is not None
+        found = self.track.layers(now)
+        return [layer for layer in found if layer[0] == found[0][0]] if self._alone() and not self.track.rids else found
+
+    def climb(self, now: float) -> None:
+        """Once a second: a layer that is waited for comes with a keyframe, which is asked for again; requests are lost too."""
+        forwarder = self.forwarder
+        stream, track = forwarder.stream, self.track
+        if stream is None or track is None or not stream.svc or now - stream.last_time > 1.0:
+            return
+        if forwarder.chain is not None:
+            behind = forwarder.chain.behind
+        else:
+            behind = forwarder.top < forwarder.spatial or forwarder.passing < forwarder.temporal
+        self.waits = self.waits + 1 if behind else 0
+        if self.waits > 1:
+            track.peer.ask_keyframe(track, stream)
 
     def tell(self, paused: bool, reason: str) -> None:
         """The subscriber's listener hears of a choice that differs from the last one."""
         if self.track is None:
             return
         limited = reason
-        if not limited and (self.temporal >= 0 or (self.track.rids and self.layer != (self.wanted_layer or self.track.rids[-1]))):
+        names = self.track.names
+        best = self.wanted_layer if self.wanted_layer in names else next(reversed(names), "")
+        if not limited and (self.temporal >= 0 or (names and self.layer != best)):
             limited = "bandwidth"
-        rate = int(self.track.rates.get(self.layer, (0.0, 0, 0.0))[2])
+        rate = int(self.track.rate(self.layer))
         choice = LayerChoice(self.track.id, self.layer, self.temporal, paused, limited, rate)  # type: ignore[arg-type]
         before = self.told
         if before is None or (before.layer, before.temporal, before.paused, before.reason) != (

@@ -43,6 +43,7 @@ class Transport:
     pwd: str = ""
     fingerprints: list[tuple[str, str]] = field(default_factory=list)
     setup: str = ""
+    mixed: bool = False  # header extensions of both forms in one stream (RFC 8285 6); it stands at either, too
 
 
 @dataclass(slots=True)
@@ -150,6 +151,8 @@ def _transport(to: Transport, name: str, value: str) -> None:
             to.fingerprints.append((algorithm, digest))
     elif name == "setup":
         to.setup = value.strip()
+    elif name == "extmap-allow-mixed":
+        to.mixed = True
 
 
 def _attribute(media: Media, name: str, value: str) -> None:

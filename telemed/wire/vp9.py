@@ -92,6 +92,28 @@ def keyframe(payload: Buffer) -> bool:
         return False
 
 
+def layer(payload: Buffer) -> tuple[int, int, int, bool, bool] | None:
+    """What a relay asks of a packet: (spatial layer, temporal layer, what begins, switching up, the layer frame's end).
+
+    What begins: 2 a layer frame that needs no other, 1 one that needs only the spatial layer below, of the same picture; 0 neither.
+    Layers above 3 count as 3. None: the descriptor names no layers, or cannot be read. Quicker than `descriptor`, for every packet.
+    """
+    size = len(payload)
+    if not size or not payload[0] & 0x20:
+        return None
+    first = payload[0]
+    at = 1
+    if first & 0x80:
+        if size < 2:
+            return None
+        at = 3 if payload[1] & 0x80 else 2
+    if size <= at:
+        return None
+    value = payload[at]
+    begins = 0 if first & 0x48 != 0x08 else 1 if value & 1 else 2
+    return min(value >> 1 & 7, 3), min(value >> 5, 3), begins, bool(value & 0x10), bool(first & 4)
+
+
 def _scalability(payload: Buffer, at: int) -> tuple[Scalability, int]:
     first = payload[at]
     at += 1

@@ -34,6 +34,14 @@ export function preferVp8(transceiver, side = RTCRtpSender) {
   transceiver.setCodecPreferences([...first, ...rest]);
 }
 
+/** Offers the dependency descriptor of AV1, which Chromium takes only when it is asked to: without it layers of one stream are not put together. */
+export function describeLayers(transceiver) {
+  const all = transceiver.getHeaderExtensionsToNegotiate?.();
+  if (!all) return;
+  for (const extension of all) if (extension.uri.endsWith("#dependency-descriptor-rtp-header-extension")) extension.direction = "sendrecv";
+  transceiver.setHeaderExtensionsToNegotiate(all);
+}
+
 /** An SDP in which every Opus says `useinbandfec=1;usedtx=1` (RFC 7587 7.1) and, with `nack`, that lost sound may be sent again (RFC 4585). */
 export function adorn(sdp, { nack = false } = {}) {
   const opus = new Set([...sdp.matchAll(/^a=rtpmap:(\d+) opus\/48000/gim)].map((m) => m[1]));

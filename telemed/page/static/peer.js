@@ -1,7 +1,7 @@
 // The one RTCPeerConnection: always offers, one offer at a time, restarts ICE when the link is cut, and gives every wanted track an m-line.
 
 import { Emitter } from "./events.js";
-import { adorn, encodings, preferVp8 } from "./codecs.js";
+import { adorn, describeLayers, encodings, preferVp8 } from "./codecs.js";
 
 const CUT_MS = 1200; // disconnected for this long: restart
 const RETRY_MS = [3000, 4000, 6000, 8000];
@@ -88,7 +88,10 @@ export class Peer extends Emitter {
 
   #slot(kind) {
     const slot = { kind, transceiver: this.pc.addTransceiver(kind, { direction: "recvonly" }), track: null };
-    if (kind === "video") preferVp8(slot.transceiver, RTCRtpReceiver);
+    if (kind === "video") {
+      preferVp8(slot.transceiver, RTCRtpReceiver);
+      describeLayers(slot.transceiver);
+    }
     this.slots.push(slot);
     return slot;
   }

@@ -4,6 +4,7 @@ import random
 import socket
 import struct
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -14,12 +15,17 @@ from telemed.relay import srtp
 from telemed.relay.build import Form, choose, library
 from telemed.relay.estimator import Estimator
 from telemed.relay.forward import Endpoint, Stream
+from telemed.relay.layers import AV1, VP9
 from telemed.relay.twcc import FeedbackBuilder, SendHistory
+from telemed.wire.av1 import keyframe as av1_keyframe
 from telemed.wire.errors import WireError
+from telemed.wire.vp9 import keyframe as vp9_keyframe
 from tests.telemed.relay.forms import have
+from tests.telemed.relay.test_av1_layers import described as described_frame
 from tests.telemed.relay.test_forward import PROFILE, session
+from tests.telemed.relay.test_svc import Mode
 
-COUNTER, LEVEL = 3, 1
+COUNTER, LEVEL, DESCRIPTOR = 3, 1, 12
 
 
 class Wire:
@@ -35,7 +41,8 @@ class Wire:
 class World:
     """One publisher of two video layers and sound; five subscribers, one of them by TCP and one who agreed on no extension."""
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: Form, vp9: Sequence[int] = (), av1: Sequence[int] = ()) -> None:
+        """`vp9`, `av1`: SSRCs of streams with spatial and temporal layers."""
         self.relay, self.publisher, self.subscriber = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3))
         for s in (self.relay, self.publisher, self.subscriber):
             s.bind(("127.0.0.1", 0))
@@ -45,7 +52,7 @@ class World:
         self.keys = session(bytes(range(28)), False)
         self.source = self.step.endpoint(None)
         self.source.secure(srtp.Keys(PROFILE, bytes(range(28)), True), srtp.Keys(PROFILE, bytes(range(28, 56)), False))
-        self.source.counter_id, self.source.level_id = COUNTER, LEVEL
+        self.source.counter_id, self.source.level_id, self.source.descriptor_id = COUNTER, LEVEL, DESCRIPTOR
         self.notes: list[int] = []
         self.source.arrived = self.notes.append
         self.step.know(self.publisher.getsockname(), self.source)
@@ -53,13 +60,19 @@ class World:
         self.streams = [self.step.stream(self.source, n + 1, 0, n < 2, self) for n in range(3)]
         for stream in self.streams:
             stream.vp8 = 96 if stream.ssrc != 3 else 0
+            stream.red = 97 if stream.ssrc == 3 else 0
             stream.keyframe = None if stream.ssrc == 3 else lambda payload, _: not payload[0] & 1
+            if stream.ssrc in vp9:
+                stream.svc, stream.layered, stream.keyframe = 96, VP9, lambda payload, _: vp9_keyframe(payload)
+            elif stream.ssrc in av1:
+                stream.svc, stream.layered, stream.keyframe = 96, AV1, lambda payload, _: av1_keyframe(payload)
             self.source.add(stream)
         self.wire = Wire()
         self.histories = [SendHistory() for _ in range(5)]
         self.sinks: list[Endpoint] = []
         self.ways = []
-        types = bytes(range(256))
+        everything = bytes(range(256))
+        opus_alone = everything.translate(bytes(0 if n & 127 in (97, 98) else n for n in range(256)))
         for n in range(5):
             sink = self.step.endpoint(None)
             sink.secure(srtp.Keys(PROFILE, bytes(range(60, 88)), True), srtp.Keys(PROFILE, bytes(range(n, n + 28)), False))
@@ -67,7 +80,8 @@ class World:
             sink.remember(self.histories[n])
             self.sinks.append(sink)
             for kind in range(2):
-                way = self.step.forwarder(sink, 100 + 10 * n + kind, types, None)
+                way = self.step.forwarder(sink, 100 + 10 * n + kind, opus_alone if n % 2 else everything, None)
+                way.red, way.descriptor_id = 97 if n % 2 else 0, 9 if n < 3 else 0
                 way.counter_byte, way.level_byte = (0, 0) if n == 4 else (0x51, 0x20 if n % 2 else 0)
                 self.ways.append(way)
         self.sinks[3].tcp = self.wire
@@ -115,7 +129,9 @@ class World:
             [(s.highest, s.cycles, s.packets, s.bytes, s.last_rtp, s.levels, s.level_sum, sorted(s.missing)) for s in self.streams],
             [(w.packets, w.octets, w.last_sequence, w.last_rtp, w.sequence_offset) for w in self.ways],
             [(w.picture_offset, w.tl0_offset, w.last_picture, w.last_tl0, w.temporal, w.passing, w.frame) for w in self.ways],
-            [list(s.temporal_bytes) for s in self.streams],
+            [(w.spatial, w.top, w.switched, [(begin, of.ssrc, offsets) for begin, of, offsets in w.history]) for w in self.ways],
+            [list(s.layer_bytes) for s in self.streams],
+            [(w.chain.held, w.chain.top, w.chain.behind) if w.chain is not None else None for w in self.ways],
             [(e.bad, e.received_packets, e.received_bytes, e.sent_packets, e.sent_bytes, e.counter) for e in [self.source, *self.sinks]],
             [(list(h.sequences), list(h.sizes)) for h in self.histories],
             [s.cache[n] for s in self.streams for n in range(0, 128, 7)],
@@ -126,6 +142,22 @@ class World:
         self.step.close()
         for s in (self.relay, self.publisher, self.subscriber):
             s.close()
+
+
+def with_descriptor(rng: random.Random, counter: int, number: int) -> bytes:
+    """Header extensions with a dependency descriptor, of the same pictures as `layer_frame`, sometimes of bytes that are none."""
+    picture, part = divmod(number, 6)
+    data = described_frame(
+        Mode(3, 3), picture % 4, part // 2, 3 * picture + part // 2, first=not part % 2, last=part % 2 == 1, key=not picture % 52,
+        offset=picture // 52 % 2 * 20, active=rng.randrange(512) if rng.random() < 0.05 else -1,
+    )  # fmt: skip
+    if rng.random() < 0.02:
+        data = rng.randbytes(rng.randrange(1, 40))
+    short = len(data) <= 16
+    elements = (COUNTER, counter.to_bytes(2)), (DESCRIPTOR, data)
+    block = b"".join((bytes([name << 4 | len(each) - 1]) if short else bytes([name, len(each)])) + each for name, each in elements)
+    block += bytes(-len(block) % 4)
+    return (b"\xbe\xde" if short else b"\x10\x00") + (len(block) // 4).to_bytes(2) + block
 
 
 def extensions(rng: random.Random, counter: int) -> bytes:
@@ -155,13 +187,34 @@ def described(rng: random.Random, number: int) -> bytes:
     return head[: rng.randrange(len(head))] if rng.random() < 0.01 else head
 
 
+def layer_frame(rng: random.Random, number: int) -> bytes:
+    """A VP9 payload descriptor: a picture of three layer frames of two packets each, of any kind and sometimes cut short."""
+    picture, part = divmod(number, 6)
+    first = 0xA0 | (0x08, 0x04)[part % 2] | rng.choice((0, 0x10)) | (0x40 if picture % 50 and rng.random() < 0.97 else 0)
+    temporal, spatial = (0, 2, 1, 2)[picture % 4] if rng.random() < 0.98 else rng.randrange(8), part // 2
+    layer = temporal << 5 | rng.choice((0, 0x10)) | (spatial if rng.random() < 0.98 else rng.randrange(8)) << 1 | rng.choice((0, 1))
+    short = rng.random() < 0.1
+    name = bytes([picture & 0x7F]) if short else bytes([0x80 | picture >> 8 & 0x7F, picture & 0xFF])
+    head = bytes([first]) + name + bytes([layer]) + bytes([picture // 4 & 0xFF])
+    return head[: rng.randrange(len(head))] if rng.random() < 0.01 else head
+
+
+def redundant(rng: random.Random) -> bytes:
+    """The headers of redundant sound, of blocks that may be longer than the packet, and of what may not be agreed on."""
+    blocks = [(0x80 | 96, rng.randrange(1 << 14) << 10 | rng.choice((0, 9, 30, 1000))) for _ in range(rng.randrange(3))]
+    data = b"".join(bytes([kind]) + word.to_bytes(3) for kind, word in blocks) + bytes([rng.choice((96, 96, 96, 97, 98))])
+    return data[: rng.randrange(len(data))] if rng.random() < 0.02 else data
+
+
+@pytest.mark.parametrize(("vp9", "av1"), [((), ()), ((1,), ()), ((1, 2), ()), ((2,), (1,))])
 @pytest.mark.parametrize("seed", range(4))
-def test_both_forms_send_the_same_datagrams_and_count_the_same(seed: int) -> None:
+def test_both_forms_send_the_same_datagrams_and_count_the_same(seed: int, vp9: tuple[int, ...], av1: tuple[int, ...]) -> None:
     rng = random.Random(seed)
-    worlds = World("python"), World("compiled")
+    worlds = World("python", vp9, av1), World("compiled", vp9, av1)
     numbers = [65_400, 10, 30_000, 500]
     counter = 65_000
-    held: deque[bytes] = deque()
+    late: deque[bytes] = deque()
+    held: set[int] = set()  # highest spatial layers of AV1 that somebody had
     try:
         for _ in range(400):
             kind = rng.random()
@@ -174,6 +227,10 @@ def test_both_forms_send_the_same_datagrams_and_count_the_same(seed: int) -> Non
                 n, temporal = rng.randrange(10), rng.randrange(4)
                 for world in worlds:
                     world.ways[n].temporal = temporal
+                if vp9 or av1:
+                    spatial = rng.randrange(4)
+                    for world in worlds:
+                        world.ways[n].spatial = spatial
             if kind > 0.98:
                 for world in worlds:
                     world.sinks[2].tcp = None if world.sinks[2].tcp else world.wire
@@ -183,27 +240,33 @@ def test_both_forms_send_the_same_datagrams_and_count_the_same(seed: int) -> Non
                 numbers[which] += 1 if rng.random() < 0.97 else rng.choice((2, 3, 40, 2000))
                 counter += 1
                 extra = extensions(rng, counter & 0xFFFF)
+                if which + 1 in av1 and rng.random() < 0.98:
+                    extra = with_descriptor(rng, counter & 0xFFFF, numbers[which])
                 padding = rng.random() < 0.05
                 csrcs = rng.randrange(3) if rng.random() < 0.1 else 0
                 first = 0x80 | (0x10 if extra else 0) | (0x20 if padding else 0) | csrcs
                 payload = rng.randbytes(rng.choice((0, 1, 30, 1100))) if padding else rng.randbytes(rng.choice((1, 30, 160, 1100)))
-                if len(payload) > 20 and rng.random() < 0.8:
-                    payload = described(rng, numbers[which]) + payload
-                packet = struct.pack(
-                    "!BBHII", first, 96 | rng.choice((0, 128)), numbers[which] & 0xFFFF, 3000 * numbers[which] & 0xFFFFFFFF,
-                    which + 1,
-                )  # fmt: skip
+                svc = which + 1 in (*vp9, *av1)
+                if len(payload) > 20 and rng.random() < (0.99 if svc else 0.8):
+                    payload = (layer_frame if which + 1 in vp9 else described)(rng, numbers[which]) + payload
+                if which + 1 in av1 and payload:
+                    payload = (b"\0" if numbers[which] % 312 else b"\x08") + payload[1:]  # a coded video sequence begins (N)
+                of = 96
+                if which == 2 and rng.random() < 0.5:
+                    of, payload = 97, redundant(rng) + payload
+                stamp = 3000 * (numbers[which] // 6 if svc else numbers[which])
+                packet = struct.pack("!BBHII", first, of | rng.choice((0, 128)), numbers[which] & 0xFFFF, stamp & 0xFFFFFFFF, which + 1)
                 packet += bytes(4 * csrcs) + extra + payload + (bytes(4) + b"\5" if padding else b"")
                 data = worlds[0].keys.protect(packet)
                 how = rng.random()
                 if how < 0.03:
-                    held.append(data)
+                    late.append(data)
                 elif how < 0.05:
                     continue
                 else:
                     batch += [data, data] if how < 0.06 else [data]
-                if held and rng.random() < 0.05:
-                    batch.append(held.popleft())
+                if late and rng.random() < 0.05:
+                    batch.append(late.popleft())
                 if rng.random() < 0.01:
                     forged = bytearray(data)
                     forged[-1] ^= 1
@@ -213,7 +276,9 @@ def test_both_forms_send_the_same_datagrams_and_count_the_same(seed: int) -> Non
             ours, theirs = (world.send(batch) for world in worlds)
             assert ours == theirs
             assert worlds[0].seen() == worlds[1].seen()
+            held |= {way.chain.top for way in worlds[0].ways if way.chain is not None and way.chain.held}
         assert sum(w.packets for w in worlds[0].ways) > 5000
+        assert len(held) >= 2 * len(av1)
         for n in range(10):
             number = (worlds[0].ways[n].last_sequence - 3) & 0xFFFF
             assert len({world.step.resend(world.ways[n], number, 1.0) for world in worlds}) == 1

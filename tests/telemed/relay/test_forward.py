@@ -306,4 +306,4 @@ def test_frames_of_a_layer_too_dear_are_left_out_without_a_gap(bench: Bench) -> 
     for number, payload in found[16:24]:
         assert bench.step.resend(bench.forwarder, number, 1.0)
         assert bench.received() == [(number, payload)]
-    assert sum(bench.streams[0].temporal_bytes) == 64 * 8
+    assert sum(bench.streams[0].layer_bytes) == 64 * 8

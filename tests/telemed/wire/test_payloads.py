@@ -204,6 +204,24 @@ def test_the_quick_look_for_keyframes_agrees_with_the_whole_reading() -> None:
         assert found == {True, False}
 
 
+def test_the_quick_look_for_layers_agrees_with_the_whole_reading() -> None:
+    samples = ("aa 8123 00 09 38 0140 00b4 0280 0168 02 00 34 01 ff", "f9 05 52 07 09 0c ff", "ac 8123 03 09 ff", "a8 05 b6 09 ff")
+    found = set()
+    for data in mutated([bytes.fromhex(sample) for sample in samples], 900):
+        quick = vp9.layer(memoryview(data))
+        try:
+            whole = vp9.descriptor(data)
+        except WireError:
+            continue  # it may end after what the quick look needs
+        assert (quick is not None) == whole.layered, data.hex()
+        if quick is not None:
+            begins = 0 if whole.inter or not whole.start else 1 if whole.inter_layer else 2
+            assert quick == (min(whole.sid, 3), min(whole.tid, 3), begins, whole.switching_up, whole.end)
+            found.add(quick[:3])
+    assert len(found) > 20
+    assert vp9.layer(b"") is vp9.layer(b"\xa0") is vp9.layer(b"\xa0\x80\x01") is vp9.layer(b"\x20") is None
+
+
 def test_any_bytes() -> None:
     structure = av1.dependency(l1t2().done()).structure
 
