@@ -251,24 +251,26 @@ class Recording:
         return SealedWriter.create(self.folder / name, self._key, self.id)
 
     def _run(self) -> None:
+        failed: Exception | None = None
         try:
             self._work()
             for track in self._tracks:
                 track.finish()
             self._finish()
+            reason = self._reason
         except Exception as error:
             log.exception("recording %s ended", self.id.hex())
-            self._open = False
+            failed, self._open = error, False
             for track in self._tracks:
                 track.abandon()
             self._journal.close()
             reason = "disk-full" if isinstance(error, OSError) and error.errno == errno.ENOSPC else "disk-error"
-            self._result.set_exception(error)
-        else:
-            reason = self._reason
-            self._result.set_result(self._index)
         finally:
-            os.close(self._lock)
+            os.close(self._lock)  # before it is told: who hears of the end may read, recover or delete it
+        if failed:
+            self._result.set_exception(failed)
+        else:
+            self._result.set_result(self._index)
         if reason in ("bytes", "seconds", "disk-full", "disk-error") and self._on_end is not None:
             self._on_end(reason)
 

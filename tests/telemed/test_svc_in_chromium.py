@@ -1,4 +1,4 @@
-"""Chromium sends one stream of several layers (VP9 and AV1): another window of it gets the lower ones, then the higher, and no freeze."""
+"""Chromium sends one stream of several layers (VP9 and AV1): another window of it gets the lower ones, then the higher, and no hole."""
 
 import json
 from collections.abc import Iterator
@@ -94,7 +94,9 @@ def test_layers_of_one_stream_come_and_go(browser: Any, way: Way, codec: str, mo
                 prefer(patient, layer)
                 height(patient, whole // of, whole // of)
         after = picture(patient)
-        assert (after["freezeCount"], after["codecId"]) == (before["freezeCount"], before["codecId"])
+        # A hole in the stream, or a frame no decoder can begin with, would make the window ask for a key frame.
+        asked = ("pliCount", "firCount", "codecId")
+        assert {name: after[name] for name in asked} == {name: before[name] for name in asked}
         flow.down.path = THIN
         until(lambda: any(c["reason"] == "bandwidth" and not c["paused"] for c in patient.state()["layers"]), 40)
         rise((patient, "video", "bacsi"), by=15)
