@@ -13,18 +13,22 @@ from tests.conformance.asking import Asking, patient
 async def test_last_updated_as_a_mark_misses_nothing(client: httpx.AsyncClient) -> None:
     """A client that asks `_lastUpdated=gt` the newest it has seen gets every resource, and each once."""
     stop = False
+    begun = asyncio.Event()
 
     async def writer() -> int:
         n = 0
         while not stop:
             await client.post("Basic", json={"resourceType": "Basic", "code": {"text": "sync"}})
             n += 1
+            begun.set()
         return n
 
     writers = [asyncio.create_task(writer()) for _ in range(8)]
+    await begun.wait()
     mark, got, made = "2000-01-01T00:00:00.000+07:00", [], 0
     end = time.monotonic() + 2
-    while made == 0:
+    while not stop:
+        await asyncio.sleep(0)
         if time.monotonic() > end:
             stop = True
             made = sum(await asyncio.gather(*writers))
