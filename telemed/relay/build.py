@@ -1,4 +1,4 @@
-"""`python -m telemed.relay.build` compiles step.c and feedback.c where a C compiler is; `choose` gives the step in the form there is."""
+"""`python -m telemed.relay.build` compiles the C of the forwarding step where a compiler is; `choose` gives it in the form there is."""
 
 import hashlib
 import logging
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 Form = Literal["auto", "python", "compiled"]
 HERE: Final = Path(__file__).parent
-SOURCES: Final = (HERE / "step.c", HERE / "feedback.c")
+SOURCES: Final = (HERE / "step.c", HERE / "feedback.c", HERE / "stun.c")
 HEADER: Final = HERE / "step.h"
 # No fused multiply-add: the Python form and this one give the same figures to the last bit.
 FLAGS: Final = ("-O2", "-ffp-contract=off", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-fstack-protector-strong")

@@ -84,7 +84,7 @@ class Endpoint(forward.Endpoint):
     __slots__ = ("_address", "_handle", "_history", "_history_of", "_lib", "_tcp", "c", "link")
 
     counter, counter_id, level_id = _view("counter"), _view("counter_id"), _view("level_id")
-    heard, bad = _view("heard"), _view("bad")
+    heard, bad, due = _view("heard"), _view("bad"), _view("due")
     received_packets, received_bytes = _view("received_packets"), _view("received_bytes")
     sent_packets, sent_bytes = _view("sent_packets"), _view("sent_bytes")
 
@@ -119,6 +119,15 @@ class Endpoint(forward.Endpoint):
     def secure(self, rx: Keys, tx: Keys) -> None:
         super().secure(rx, tx)
         self.c.rx, self.c.tx = _ours("void *", rx.pointer), _ours("void *", tx.pointer)
+
+    def named(self, user: str, password: bytes) -> None:
+        raw, c = user.encode(), self.c
+        fits = len(raw) <= len(c.user) and len(password) <= len(c.password)
+        c.user_size = c.password_size = 0
+        if fits:
+            ffi.memmove(c.user, raw, len(raw))
+            ffi.memmove(c.password, password, len(password))
+            c.user_size, c.password_size = len(raw), len(password)
 
     def add(self, stream: forward.Stream) -> None:
         assert isinstance(stream, Stream)
@@ -158,8 +167,25 @@ class Endpoint(forward.Endpoint):
         link.history, link.trend, link.digest, link.newest, link.told = history.c, trend.c, history.read, -1.0, 1
         self.c.link = link
 
+    def gathered(self) -> tuple[twcc.Digest, float] | None:
+        link = self.link
+        if link.told or not link.count:
+            return None
+        link.told, link.told_at = 1, link.heard
+        return Gathered(link), link.heard
+
+    def reported(self) -> list[tuple[bytes, float]]:
+        c = self.c
+        count, c.report_count = c.report_count, 0
+        return [(bytes(ffi.buffer(r.data, r.size)), r.at) for r in c.reports[0:count]] if count else []
+
     def told_by(self, ssrc: int) -> None:
         self.link.ssrc = ssrc
+
+    def report(self, feedback: twcc.FeedbackBuilder, ssrc: int) -> None:
+        super().report(feedback, ssrc)
+        assert isinstance(feedback, FeedbackBuilder)
+        self.c.builder, self.c.report_ssrc = feedback.c, ssrc
 
     def watch(self, calm: bool, least: float) -> None:
         self.link.calm, self.link.base = calm, least
@@ -175,7 +201,7 @@ class Told(twcc.Digest):
         self.count, self.lost, self.octets, self.lost_octets = link.count, link.lost, link.octets, link.lost_octets
         self.delay, self.tail, self.newest, self.last_sent = link.delay, link.tail, link.newest, link.last_sent
         self.first = (link.first_sent, link.first_came) if self.c.count > self.c.lost else None
-        self.before = link.before
+        self.before, self.gap = link.before, link.gap
         self.fed = bool(link.fed)
 
     @property
@@ -184,13 +210,26 @@ class Told(twcc.Digest):
         return _packets(self.c)
 
 
+class Gathered(twcc.Digest):
+    """What several feedbacks told that were quiet; the trend has followed them."""
+
+    __slots__ = ()
+
+    def __init__(self, link: Any) -> None:
+        self.packets = []
+        self.count, self.lost, self.octets, self.lost_octets = link.count, link.lost, link.octets, link.lost_octets
+        self.delay, self.tail, self.newest, self.last_sent = link.delay, link.tail, link.newest, link.last_sent
+        self.first = link.first_sent, link.first_came
+        self.before, self.gap, self.fed = link.before, 0.0, True
+
+
 class Digest(twcc.Digest):
     """What one feedback tells, in C arrays; good until the next one is read."""
 
     __slots__ = ("c",)
 
     def __init__(self, c: Any) -> None:
-        self.c, self.before, self.fed = c, None, False
+        self.c, self.before, self.gap, self.fed = c, None, None, False
         self.count, self.lost, self.octets, self.lost_octets = c.count, c.lost, c.octets, c.lost_octets
         self.delay, self.tail, self.newest, self.last_sent = c.delay, c.tail, c.newest, c.last_sent
         self.first = (c.first_sent, c.first_came) if c.count > c.lost else None
@@ -229,20 +268,30 @@ class History(twcc.SendHistory):
 class FeedbackBuilder(twcc.FeedbackBuilder):
     """What is told to a publisher; see twcc.FeedbackBuilder, which builds what is not plain sailing here too."""
 
-    __slots__ = ("_c", "_endpoint", "_lib", "_out", "_seen")
+    __slots__ = ("_endpoint", "_lib", "_out", "_seen", "c")
 
     def __init__(self, lib: Any, endpoint: Endpoint, out: Any) -> None:
         super().__init__()
         self._lib, self._endpoint, self._out = lib, endpoint, out
-        self._c = ffi.new("step_builder *")
-        self._c.highest = -1
+        self.c = ffi.new("step_builder *")
+        self.c.highest = -1
         self._seen = 0  # of the ring of what C reported
+        self.note = self._note
+
+    def _note(self, entry: int) -> None:
+        """Beside those that C notes, so that they are told in order."""
+        c = self._endpoint.c
+        if c.noted_count < self._lib.STEP_NOTED:
+            c.noted[c.noted_count] = entry
+            c.noted_count += 1
+        else:
+            self._pending.append(entry)
 
     def __len__(self) -> int:
         return len(self._pending) + int(self._endpoint.c.noted_count)
 
     def take(self, sender: int, media: int) -> list[bytes]:
-        c = self._c
+        c = self.c
         if not self._pending:
             size = self._lib.step_build(c, self._endpoint.c, sender, media, self._out)
             if size >= 0:
@@ -396,86 +445,122 @@ class Forwarder(forward.Forwarder):
         ffi.memmove(self.c.payload_types, table, 256)
 
 
+class Round(forward.Round):
+    """Endpoints that are seen to together; feedback that is plain sailing is given in C (step_round)."""
+
+    def __init__(self, forwarding: "Forwarding") -> None:
+        super().__init__()
+        self._forwarding = forwarding
+        self._change()
+
+    def add(self, endpoint: forward.Endpoint) -> None:
+        super().add(endpoint)
+        self._change()
+
+    def discard(self, endpoint: forward.Endpoint) -> None:
+        super().discard(endpoint)
+        self._change()
+
+    def _change(self) -> None:
+        self._changed = True
+        self._in_order: list[forward.Endpoint] = []  # nothing of who left is kept
+        self._endpoints: Any = None
+
+    def due(self, now: float) -> list[forward.Endpoint]:
+        if self._changed:
+            self._changed = False
+            self._in_order = order = list(self.members)
+            self._endpoints = ffi.new("step_endpoint *[]", [cast("Endpoint", e).c for e in order])
+            self._turns = ffi.new("uint32_t[]", max(len(order), 1))
+        step, turns, order = self._forwarding, self._turns, self._in_order
+        found = step.lib.step_round(step.step, self._endpoints, len(order), now, turns) if step.step is not None else 0
+        return [order[place] for place in ffi.unpack(turns, found)] if found else []
+
+
 class Forwarding(forward.Forwarding):
     """The step on one UDP socket; see forward.Forwarding."""
 
     def __init__(self, sock: socket.socket, owner: Owner, lib: Any) -> None:
         super().__init__(sock, owner)
-        self._lib = lib
-        self._step = lib.step_new(
-            sock.fileno(), _theirs("srtp_unprotect"), _theirs("srtp_unprotect_rtcp"), _theirs("srtp_protect"), _theirs("srtp_protect_rtcp")
+        self.lib = lib
+        self.step = lib.step_new(
+            sock.fileno(), _theirs("srtp_unprotect"), _theirs("srtp_unprotect_rtcp"), _theirs("srtp_protect"), _theirs("srtp_protect_rtcp"),
+            forward.PACE,
         )
         self._digest = ffi.new("step_digest *")  # one for all: a feedback is done with before the next
         self._feedback = ffi.new("uint8_t[1500]")
         self._event, self._left = ffi.new("step_event *"), ffi.new("int *")
 
     def close(self) -> None:
-        if self._step is not None:
-            self._lib.step_free(self._step)
-            self._step = None
+        if self.step is not None:
+            self.lib.step_free(self.step)
+            self.step = None
 
     def not_sent(self) -> int:
-        return super().not_sent() + (int(self._lib.step_unsent(self._step)) if self._step is not None else 0)
+        return super().not_sent() + (int(self.lib.step_unsent(self.step)) if self.step is not None else 0)
 
     def endpoint(self, owner: Any) -> Endpoint:
-        return Endpoint(self._lib, owner)
+        return Endpoint(self.lib, owner)
 
     def stream(self, endpoint: forward.Endpoint, ssrc: int, clock: int, video: bool, owner: Any) -> Stream:
-        return Stream(self._lib, cast("Endpoint", endpoint), ssrc, clock, video, owner)
+        return Stream(self.lib, cast("Endpoint", endpoint), ssrc, clock, video, owner)
 
     def forwarder(self, endpoint: forward.Endpoint, ssrc: int, payload_types: bytes, owner: Any) -> Forwarder:
         return Forwarder(cast("Endpoint", endpoint), ssrc, payload_types, owner)
 
     def estimator(self, now: float) -> Estimator:
-        return Estimator(now, history=History(self._lib, self._digest), trend=Trend(self._lib))
+        return Estimator(now, history=History(self.lib, self._digest), trend=Trend(self.lib))
+
+    def round(self) -> Round:
+        return Round(self)
 
     def builder(self, endpoint: forward.Endpoint) -> FeedbackBuilder:
-        return FeedbackBuilder(self._lib, cast("Endpoint", endpoint), self._feedback)
+        return FeedbackBuilder(self.lib, cast("Endpoint", endpoint), self._feedback)
 
     def send_rtcp(self, endpoint: forward.Endpoint, packet: bytes) -> None:
-        if endpoint.tcp is not None or endpoint.address is None or self._step is None:
+        if endpoint.tcp is not None or endpoint.address is None or self.step is None:
             super().send_rtcp(endpoint, packet)
         else:
-            self._lib.step_send_rtcp(self._step, cast("Endpoint", endpoint).c, packet, len(packet))
+            self.lib.step_send_rtcp(self.step, cast("Endpoint", endpoint).c, packet, len(packet))
 
     def know(self, address: Address, endpoint: forward.Endpoint) -> None:
         super().know(address, endpoint)
-        if self._step is not None and (raw := packed(address)):
-            self._lib.step_know(self._step, ffi.new("uint8_t[128]", raw), cast("Endpoint", endpoint).c)
+        if self.step is not None and (raw := packed(address)):
+            self.lib.step_know(self.step, ffi.new("uint8_t[128]", raw), cast("Endpoint", endpoint).c)
 
     def forget(self, address: Address) -> None:
         # Out of the table first: what it points to may go with the last reference.
-        if self._step is not None and (raw := packed(address)):
-            self._lib.step_forget(self._step, ffi.new("uint8_t[128]", raw))
+        if self.step is not None and (raw := packed(address)):
+            self.lib.step_forget(self.step, ffi.new("uint8_t[128]", raw))
         super().forget(address)
 
     def _changed(self, stream: forward.Stream) -> None:
         cast("Stream", stream).refresh()
 
     def pump(self) -> None:
-        left, event, pump = self._left, self._event, self._lib.step_pump
+        left, event, pump = self._left, self._event, self.lib.step_pump
         left[0] = BATCH
-        while what := pump(self._step, left, event):
+        while what := pump(self.step, left, event):
             try:
                 self._take(what)
             except Exception:
                 self.failed()  # datagrams that were taken together must not wait for the next one
-            if self._step is None:
+            if self.step is None:
                 return
 
     def _take(self, what: int) -> None:
         event, size = self._event, self._event.size
         endpoint: Endpoint | None = ffi.from_handle(event.endpoint) if event.endpoint else None
-        if what == self._lib.STEP_RTCP:
+        if what == self.lib.STEP_RTCP:
             assert endpoint is not None
             self.owner.on_rtcp(endpoint, bytes(ffi.buffer(event.data, size)), event.now)
             return
-        if what == self._lib.STEP_TOLD:
+        if what == self.lib.STEP_TOLD:
             assert endpoint is not None
             self.owner.on_told(endpoint, Told(endpoint.link), event.now)
             return
         ffi.memmove(self._in, event.data, size)
-        if what == self._lib.STEP_PACKET:
+        if what == self.lib.STEP_PACKET:
             assert endpoint is not None
             self._packet(endpoint, size, event.now)
         else:

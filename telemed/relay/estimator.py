@@ -167,7 +167,7 @@ class Estimator:
             self.transport_wide = True
             self._remb = UNLIMITED
             self._next_probe = now
-        if now - self._feedback > SILENCE:  # back after a cut: what was known is asked for at once
+        if (now - self._feedback if told.gap is None else told.gap) > SILENCE:  # back after a cut: what was known is asked for at once
             self.trend.restart()
             self._since = self._newest = -1.0
             self._base = self._base_before = UNLIMITED

@@ -216,7 +216,7 @@ int step_trend_feed(step_trend *t, const step_digest *digest) {
 /* A link that carries all that is wanted, and more, is not looked at ten times a second: what its feedback tells is gathered for a while,
    unless something is lost, late or beginning to queue. */
 
-static const double GATHERED = 0.4, SILENT = 1.0, EARLY = 0.02, LATE = 0.04, HOLE = 0.15; /* s */
+static const double GATHERED = 1.5, SILENT = 1.0, EARLY = 0.02, LATE = 0.04, HOLE = 0.15; /* s */
 
 /* STEP_TOLD: Python is to look; STEP_DONE: gathered; STEP_RTCP: not one feedback of the known sender, all Python's; -1: malformed. */
 int step_told(step_link *l, const uint8_t *packet, uint32_t size, double now) {
@@ -240,6 +240,7 @@ int step_told(step_link *l, const uint8_t *packet, uint32_t size, double now) {
     int came = d->count > d->lost;
     int quiet = l->calm && came && !d->lost && now - l->told_at < GATHERED && now - l->heard < SILENT && d->delay - l->base < EARLY &&
                 d->tail - l->base < LATE && d->first_came - l->newest < HOLE;
+    l->gap = now - l->heard;
     l->heard = now;
     l->before = l->newest;
     l->count += d->count;
@@ -259,6 +260,23 @@ int step_told(step_link *l, const uint8_t *packet, uint32_t size, double now) {
     l->told = 1;
     l->told_at = now;
     return STEP_TOLD;
+}
+
+/* Whether it is reports alone (RFC 3550 6.4, 6.5) that tell of no loss since those before: they can wait for the next look at the peer. */
+int step_quiet(const uint8_t *packet, uint32_t size) {
+    for (uint32_t at = 0; at < size;) {
+        const uint8_t *p = packet + at;
+        if (size - at < 8 || p[0] >> 5 != 4) return 0; /* version 2, and no padding */
+        uint32_t length = 4 * (get16(p + 2) + 1), blocks = p[0] & 31, head = p[1] == 200 ? 28 : 8;
+        if (p[1] < 200 || p[1] > 202 || length > size - at) return 0;
+        if (p[1] != 202) {
+            if (length != head + 24 * blocks) return 0;
+            for (uint32_t i = 0; i < blocks; i++)
+                if (p[head + 24 * i + 4]) return 0;
+        }
+        at += length;
+    }
+    return 1;
 }
 
 /* Feedback about what a publisher sent (draft-holmer-rmcat-transport-wide-cc-extensions-01, 3.1), as twcc.FeedbackBuilder builds it.

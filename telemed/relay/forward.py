@@ -10,7 +10,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Final, Protocol
 
 from telemed.relay import layers
@@ -30,6 +30,7 @@ Address = Any  # what recvfrom gives: (host, port) or (host, port, flow, scope);
 BUFFER: Final = 2048
 DATAGRAM: Final = 1800  # more than any path carries; the rest of BUFFER is room for headers and tags
 BATCH: Final = 256  # datagrams before other work of the event loop gets its turn
+PACE: Final = 0.001  # s between two looks at the socket: under load it costs more to be woken for a datagram than to handle it
 VIDEO_RING, AUDIO_RING = 512, 128  # packets kept for resending; powers of two
 MISSING_MAX: Final = 256  # sequence numbers asked for again at most; beyond, a keyframe is cheaper
 REORDERED: Final = 1000  # further apart is a new start of the stream (RFC 3550 A.1 has 3000 for both)
@@ -60,8 +61,8 @@ class Endpoint:
     """One peer's transport as this step sees it."""
 
     __slots__ = (
-        "address", "arrived", "bad", "counter", "counter_id", "descriptor_id", "heard", "level_id", "owner", "received_bytes",
-        "received_packets", "rx", "rx_keys", "sent", "sent_bytes", "sent_packets", "streams", "tcp", "tx", "tx_keys",
+        "address", "arrived", "bad", "counter", "counter_id", "descriptor_id", "due", "feedback", "heard", "level_id", "owner",
+        "received_bytes", "received_packets", "rx", "rx_keys", "sent", "sent_bytes", "sent_packets", "streams", "tcp", "tx", "tx_keys",
     )
 
     def __init__(self, owner: Any) -> None:
@@ -81,6 +82,8 @@ class Endpoint:
         self.arrived: Callable[[int], None] = lambda _: None
         self.sent: Callable[[int, float, int], None] = lambda *_: None
         self.heard = 0.0
+        self.due = 0.0  # when the owner has anything to do for it besides feedback
+        self.feedback: FeedbackBuilder | None = None
         self.received_packets = self.received_bytes = self.bad = 0
         self.sent_packets = self.sent_bytes = 0
 
@@ -88,6 +91,9 @@ class Endpoint:
         """The DTLS handshake is done: media may flow."""
         self.rx_keys, self.tx_keys = rx, tx
         self.rx, self.tx = rx.pointer, tx.pointer
+
+    def named(self, user: str, password: bytes) -> None:
+        """The USERNAME and password of the present ICE session, where binding requests that change nothing are answered here."""
 
     def add(self, stream: "Stream") -> None:
         """The peer sends `stream`."""
@@ -104,8 +110,20 @@ class Endpoint:
     def follow(self, history: SendHistory, trend: Trend) -> None:
         """Read feedback that comes alone by these, before it is told (`Owner.on_told`), where this form does so."""
 
+    def gathered(self) -> tuple[Digest, float] | None:
+        """What feedback told that was read here and not told yet, and when the last of it came; None: nothing."""
+        return None
+
+    def reported(self) -> list[tuple[bytes, float]]:
+        """Reports that tell of no loss and were kept for the owner's next look, with when they came."""
+        return []
+
     def told_by(self, ssrc: int) -> None:
         """Whose feedback that is."""
+
+    def report(self, feedback: FeedbackBuilder, ssrc: int) -> None:
+        """What it is told of its packets' arrivals, as `ssrc`: in each round, by the owner where `Round.due` names it."""
+        self.feedback, self.arrived = feedback, feedback.note
 
     def watch(self, calm: bool, least: float) -> None:
         """Whether feedback may be gathered for a while where nothing is lost or late; `least`: the least delay known, s."""
@@ -209,6 +227,28 @@ def _renumber(out: bytearray, at: int, picture: Picture, picture_offset: int, tl
         out[place + 1] = (tl0 + tl0_offset) & 0xFF
 
 
+class Round:
+    """Endpoints that are seen to together, ten times a second."""
+
+    def __init__(self) -> None:
+        self.members: dict[Endpoint, None] = {}
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def add(self, endpoint: Endpoint) -> None:
+        """It is seen to from now on."""
+        self.members[endpoint] = None
+
+    def discard(self, endpoint: Endpoint) -> None:
+        """It is no longer, if it was."""
+        self.members.pop(endpoint, None)
+
+    def due(self, now: float) -> list[Endpoint]:
+        """Those that are due, or have feedback to be given that was not given here."""
+        return [e for e in self.members if now >= e.due or (e.feedback is not None and len(e.feedback))]
+
+
 class Owner(Protocol):
     """Who takes what is not media."""
 
@@ -238,6 +278,7 @@ class Forwarding:
         self.unsent = 0
         self.faults = 0
         self._fault_told = 0.0
+        self._pumped = 0.0
 
     # Its parts.
 
@@ -260,6 +301,10 @@ class Forwarding:
     def builder(self, endpoint: Endpoint) -> FeedbackBuilder:
         """What is told to a publisher of its packets' arrivals."""
         return FeedbackBuilder()
+
+    def round(self) -> Round:
+        """Endpoints to be seen to together, none yet."""
+        return Round()
 
     def know(self, address: Address, endpoint: Endpoint) -> None:
         """Datagrams from `address` are this endpoint's."""
@@ -284,6 +329,11 @@ class Forwarding:
     def pump(self) -> None:
         """The socket is readable: take what is there, BATCH at most."""
         receive, view, media = self.sock.recvfrom_into, self._in, self._media
+        now = monotonic()
+        if (wait := self._pumped + PACE - now) > 0:
+            sleep(wait)  # of this thread: other work of the loop waits so long at most
+            now = monotonic()
+        self._pumped = now
         for _ in range(BATCH):
             try:
                 size, address = receive(view, DATAGRAM)

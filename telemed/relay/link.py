@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from telemed.wire import rtcp
 
 CHOOSE_SECONDS: Final = 0.2
-CALM_SECONDS: Final = 1.0  # while the link carries all that is wanted, and a fifth more
+CALM_SECONDS: Final = 0.9  # while the link carries all that is wanted, and a fifth more: with each report
 
 
 class Link:
@@ -68,7 +68,7 @@ class Link:
     def hurry(self) -> None:
         """Choose at the next tick, and let that be soon."""
         self.dirty = True
-        self._peer.due = 0.0
+        self._peer.endpoint.due = 0.0
 
     def remb(self, bitrate: int, now: float) -> None:
         """The receiver's own estimate came."""
@@ -81,13 +81,15 @@ class Link:
     @property
     def resting(self) -> bool:
         """Whether nothing is to be decided before long: the link carries all that is wanted, and more."""
-        return self._calm and self.probe is None and not self.dirty
+        return not self._peer.slots or (self._calm and self.probe is None and not self.dirty)
 
     def tick(self, now: float) -> None:
         """Ten times a second, or less often while it rests."""
         endpoint = self._peer.endpoint
         if not self._peer.slots:
             return
+        if (gathered := endpoint.gathered() or self._gather.rest()) is not None:
+            self.told(*gathered)
         then, octets, packets = self._sent
         if now - then >= 0.5:
             self.packet_rate = (endpoint.sent_packets - packets) / (now - then)

@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 INTERRUPTED_SECONDS: Final = 5.0  # without a packet; browsers ask for consent every 5 s at most (RFC 7675)
 CLOSED_SECONDS: Final = 45.0
 CONNECT_SECONDS: Final = 30.0  # from the first answer until the handshake is done, however many offers follow
-REST_SECONDS: Final = 0.35
 MAX_TRACKS: Final = 8
 MAX_ADDRESSES: Final = 16
 MAX_SSRCS: Final = 1024  # that one peer sends with, RTP and RTCP, from the handshake to the end
@@ -34,7 +33,8 @@ MAX_SSRCS: Final = 1024  # that one peer sends with, RTP and RTCP, from the hand
 class Peer:
     """`ports.MediaPeer`. All methods are for the event loop that the relay runs on."""
 
-    def __init__(self, relay: "Relay", room: str, participant: str, listener: Listener, now: float) -> None:
+    def __init__(self, relay: "Relay", room: str, participant: str, listener: Listener, now: float, phase: float = 0.0) -> None:
+        """phase: of each second its reports go at, s."""
         self.relay, self.room, self.participant, self.listener = relay, room, participant, listener
         self.state = PeerState.NEW
         self.endpoint = relay.forwarding.endpoint(self)
@@ -53,9 +53,8 @@ class Peer:
         self.cname = secrets.token_hex(8)
         self.seen: set[int] = set()  # SSRCs that authentic packets came with
         self.created = self.answered = self.began = now  # began: of what CONNECT_SECONDS is counted from
-        self.due = 0.0  # nothing is to be done before
         self.identify = Identify(self)
-        self.reports = Reports(self)
+        self.reports = Reports(self, phase)
         self.data = Data(self)
 
     # What signalling asks.
@@ -168,6 +167,7 @@ class Peer:
             del self.fragments[:-2]
         self.remote = remote
         self.relay.fragments[self.ufrag] = self
+        self.endpoint.named(f"{self.ufrag}:{plan.ufrag}", self.passwords[self.ufrag])
 
     def _publish(self, line: Line, publish: Mapping[str, Published]) -> None:
         known = self.tracks.get(line.mid)
@@ -355,7 +355,10 @@ class Peer:
             self.relay.forwarding.send_rtcp(self.endpoint, report)
 
     def tick(self, now: float) -> None:
-        """Ten times a second, or when `due`."""
+        """Ten times a second, or when it is due and in between when feedback is to be given."""
+        if now < self.endpoint.due:
+            self.reports.tell()
+            return
         heard = max(self.endpoint.heard, self.answered)
         if self.endpoint.rx is None:
             if now - self.began > CONNECT_SECONDS:
@@ -370,8 +373,9 @@ class Peer:
             self._set_state(PeerState.CONNECTED)
         self.reports.tick(now)
         self.data.tick(now)
-        # Who only watches, over a link that holds, has nothing for us to do ten times a second.
-        self.due = now + REST_SECONDS if self.reports.link.resting and not self.endpoint.streams and self.data.still else 0.0
+        # Over a link that holds nothing is to be done ten times a second, besides feedback of what the peer sends.
+        rests = self.state is PeerState.CONNECTED and self.reports.link.resting and self.data.still
+        self.endpoint.due = self.reports.due if rests else 0.0
 
     def handshake_tick(self) -> bool:
         """DTLS flights that were not answered are sent again; False when there is nothing left to wait for."""

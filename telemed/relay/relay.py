@@ -12,7 +12,7 @@ from telemed.ports import Listener, MediaError, RoomListener, Tap, TrackInfo
 from telemed.relay import sctp
 from telemed.relay.build import Form, choose
 from telemed.relay.dtls import Certificate
-from telemed.relay.forward import Address, Endpoint, Forwarder, Stream
+from telemed.relay.forward import Address, Endpoint, Forwarder, Round, Stream
 from telemed.relay.link import Link
 from telemed.relay.peer import Peer
 from telemed.relay.tap import Tapped
@@ -25,7 +25,8 @@ from telemed.wire.errors import WireError
 log = logging.getLogger(__name__)
 
 TICK: Final = 0.025  # gaps are asked for this often; each peer's other work is done every fourth tick
-BUCKETS: Final = 4
+ROUNDS: Final = 4
+TOGETHER: Final = 16  # peers whose reports go in one tick: one by one the code for them is cold each time, all at once they hold up media
 SPEAKERS_SECONDS: Final = 0.3
 SPEAKER_LEVEL: Final = 50  # -dBov below which someone is taken to speak
 SOCKET_BUFFER: Final = 4 << 20
@@ -64,7 +65,7 @@ class Relay:
         self.sending: set[Peer] = set()  # who sent over data channels lately
         self.candidates: tuple[str, ...] = ()
         self.address: tuple[str, int] = ("", 0)
-        self._buckets: list[set[Peer]] = [set() for _ in range(BUCKETS)]
+        self._rounds: list[Round] = []
         self._turn = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -93,6 +94,7 @@ class Relay:
         host, port = sock.getsockname()[:2]
         self.address = (host, port)
         self.forwarding = choose(self._step, sock, self)
+        self._rounds = [self.forwarding.round() for _ in range(ROUNDS)]
         if self._want_tcp:
             self._tcp = TcpCandidates(self)
             try:
@@ -140,10 +142,11 @@ class Relay:
         """A transport for one participant. Raises MediaError `full`."""
         if len(self.peers) >= self._max:
             raise MediaError("full", "this relay has no room for another participant")
-        peer = Peer(self, room, participant, listener, self.now())
+        emptiest = min(self._rounds, key=len)
+        peer = Peer(self, room, participant, listener, self.now(), len(emptiest) // TOGETHER % 10 / 10)
         self.rooms.setdefault(room, Room()).peers.add(peer)
         self.peers.add(peer)
-        min(self._buckets, key=len).add(peer)
+        emptiest.add(peer.endpoint)
         return peer
 
     def listen(self, room: str, listener: RoomListener | None) -> None:
@@ -232,8 +235,8 @@ class Relay:
         self.peers.discard(peer)
         self.connecting.discard(peer)
         self.sending.discard(peer)
-        for bucket in self._buckets:
-            bucket.discard(peer)
+        for each in self._rounds:
+            each.discard(peer.endpoint)
         for fragment in peer.fragments:
             self.fragments.pop(fragment, None)
         for address in list(peer.addresses):
@@ -314,10 +317,9 @@ class Relay:
             for peer in list(self.connecting):
                 if not peer.handshake_tick():
                     self.connecting.discard(peer)
-            self._turn = (self._turn + 1) % BUCKETS
-            for peer in list(self._buckets[self._turn]):
-                if now >= peer.due:
-                    peer.tick(now)
+            self._turn = (self._turn + 1) % ROUNDS
+            for endpoint in self._rounds[self._turn].due(now):
+                endpoint.owner.tick(now)
             if now - self._speakers_at > SPEAKERS_SECONDS:
                 self._speakers_at = now
                 for name, room in list(self.rooms.items()):

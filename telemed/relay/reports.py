@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from math import floor
 from typing import TYPE_CHECKING, Final
 
 from telemed.ports import Quality
@@ -49,18 +50,18 @@ class Sent:
 class Reports:
     """The RTCP side of one peer."""
 
-    def __init__(self, peer: "Peer") -> None:
+    def __init__(self, peer: "Peer", phase: float) -> None:
         self._peer = peer
         self.ssrc = secrets.randbits(32) | 1
         self.link = Link(peer, peer.created)
         self._feedback = peer.relay.forwarding.builder(peer.endpoint)
-        peer.endpoint.arrived = self._feedback.note
+        peer.endpoint.report(self._feedback, self.ssrc)
         peer.endpoint.remember(self.link.history)
         peer.endpoint.follow(self.link.history, self.link.trend)
         self._tries: dict[int, dict[int, tuple[int, float]]] = {}  # ssrc -> sequence -> (tries, last)
         self._before: dict[int, tuple[int, int]] = {}  # ssrc -> (expected, received) at the last report
-        self._report_at = self._peer.created + secrets.randbelow(1000) / 1000
-        self._quality_at = self._peer.created + QUALITY_SECONDS
+        self._report_at = floor(peer.created - phase) + phase + REPORT_SECONDS
+        self._quality_at = self._report_at + QUALITY_SECONDS  # with a report: who has nothing else to be done for is woken once for both
         self._tokens = float(RESEND_EACH)
         self._tokens_at = 0.0
         self._allowance = float(RESEND_OCTETS)  # octets of video that may be resent now
@@ -156,26 +157,37 @@ class Reports:
 
     # What goes.
 
-    def tick(self, now: float) -> None:
-        """Ten times a second."""
+    def tell(self, reports: bytes = b"") -> None:
+        """Feedback of what came, behind reports if there are any."""
         endpoint = self._peer.endpoint
-        reports = b""
         feedback = self._feedback.take(self.ssrc, next(iter(endpoint.streams), 0)) if len(self._feedback) else []
-        if now >= self._report_at:
-            self._report_at = max(self._report_at + REPORT_SECONDS, now)
-            reports = self.sender_reports(now) + self.receiver_report_bytes()
-            for track in self._peer.tracks.values():
-                track.measure(now)
         # Feedback is padded, which only the last packet of a compound may be (RFC 3550 6.4.1).
         packet = reports + b"".join(feedback[:1])
         if packet:
             self._peer.relay.forwarding.send_rtcp(endpoint, packet)
         for more in feedback[1:]:
             self._peer.relay.forwarding.send_rtcp(endpoint, more)
+
+    def tick(self, now: float) -> None:
+        """When the peer is due: ten times a second, or about once where nothing is to be decided."""
+        reports = b""
+        for packet, came in self._peer.endpoint.reported():
+            self._peer.relay.on_rtcp(self._peer.endpoint, packet, came)
+        if now >= self._report_at:
+            self._report_at = max(self._report_at + REPORT_SECONDS, now)
+            reports = self.sender_reports(now) + self.receiver_report_bytes()
+            for track in self._peer.tracks.values():
+                track.measure(now)
+        self.tell(reports)
         self.link.tick(now)
-        if now >= self._quality_at:
+        if now >= self._quality_at - REPORT_SECONDS / 4:
             self._peer.notify(self._peer.listener.on_quality, self.quality(now - self._quality_at + QUALITY_SECONDS))
             self._quality_at = now + QUALITY_SECONDS
+
+    @property
+    def due(self) -> float:
+        """When the next reports go, s."""
+        return self._report_at
 
     def allocate_soon(self) -> None:
         """A wish changed: choose layers at the next tick."""

@@ -17,7 +17,7 @@
 
 #include "step.h"
 
-enum { BUCKETS = 8192, BUFFER = 2048, DATAGRAM = 1800, TAKEN = 32, QUEUED = 64 };
+enum { BUCKETS = 8192, BUFFER = 2048, DATAGRAM = 1800, TAKEN = 32, QUEUED = 64, KEPT = 4 };
 
 struct key { uint16_t family, port; uint32_t scope; uint8_t address[16]; };
 struct place { struct place *next; struct key key; step_endpoint *endpoint; };
@@ -35,7 +35,8 @@ struct step {
     struct queued queued[QUEUED];
     int waiting;
     uint64_t unsent;
-    double now;
+    double now;   /* when the datagrams at hand were taken */
+    double pace;  /* s between two such times at least */
 };
 
 static double monotonic(void) {
@@ -49,7 +50,7 @@ static uint32_t get32(const uint8_t *p) { return (uint32_t)p[0] << 24 | (uint32_
 static void put16(uint8_t *p, uint32_t v) { p[0] = (uint8_t)(v >> 8); p[1] = (uint8_t)v; }
 static void put32(uint8_t *p, uint32_t v) { put16(p, v >> 16); put16(p + 2, v & 0xFFFF); }
 
-step *step_new(int fd, step_srtp unprotect, step_srtp unprotect_rtcp, step_srtp protect, step_srtp protect_rtcp) {
+step *step_new(int fd, step_srtp unprotect, step_srtp unprotect_rtcp, step_srtp protect, step_srtp protect_rtcp, double pace) {
     step *s = calloc(1, sizeof *s);
     if (s == NULL) return NULL;
     s->fd = fd;
@@ -57,6 +58,7 @@ step *step_new(int fd, step_srtp unprotect, step_srtp unprotect_rtcp, step_srtp 
     s->unprotect_rtcp = unprotect_rtcp;
     s->protect = protect;
     s->protect_rtcp = protect_rtcp;
+    s->pace = pace;
     for (int i = 0; i < TAKEN; i++) {
         s->in_parts[i].iov_base = s->in_data[i];
         s->in_parts[i].iov_len = DATAGRAM;
@@ -235,6 +237,31 @@ int step_send_rtcp(step *s, step_endpoint *to, const uint8_t *packet, uint32_t s
     if (sendto(s->fd, data, (size_t)length, MSG_DONTWAIT, (const struct sockaddr *)to->address, to->address_size) >= 0) return 0;
     s->unsent++;
     return 2;
+}
+
+/* Feedback to each of these that sent something, which happens ten times a second; `turns` gets the places of those that Python is to look
+   at: what they are due for, a link that has fallen silent (s), or feedback that is not plain sailing. How many those are. */
+
+static const double SILENT = 0.6;
+
+uint32_t step_round(step *s, step_endpoint *const *endpoints, uint32_t count, double now, uint32_t *turns) {
+    uint8_t out[1500];
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        step_endpoint *e = endpoints[i];
+        const step_link *l = e->link;
+        if (l != NULL && l->calm && now - l->heard > SILENT && e->history_last != NULL && *e->history_last > l->heard) e->due = 0.0;
+        int size = now >= e->due ? -1 : 0;
+        if (!size && e->noted_count) {
+            int plain = e->builder != NULL && e->tx != NULL && !e->by_tcp && e->stream_count;
+            size = plain ? step_build(e->builder, e, e->report_ssrc, e->streams[0]->ssrc, out) : -1;
+        }
+        if (size < 0)
+            turns[found++] = i;
+        else if (size)
+            step_send_rtcp(s, e, out, (uint32_t)size);
+    }
+    return found;
 }
 
 static void remember(step_endpoint *to, uint16_t counter, double now, uint32_t size) {
@@ -517,6 +544,16 @@ static int datagram(step *s, int i, step_event *event) {
     event->endpoint = e != NULL ? e->handle : NULL;
     event->address = &s->from[i];
     event->address_size = s->in[i].msg_hdr.msg_namelen;
+    if (e != NULL && data[0] == 0 && e->rx != NULL) {
+        uint8_t answer[128];
+        uint32_t length = step_stun(e, data, size, &s->from[i], answer);
+        if (length) {
+            e->heard = s->now;
+            flush(s);
+            sendto(s->fd, answer, length, MSG_DONTWAIT, (const struct sockaddr *)&s->from[i], event->address_size);
+            return 0;
+        }
+    }
     if (e == NULL || data[0] < 128 || data[0] > 191 || size < 12 || e->rx == NULL) return STEP_OTHER;
     int length = (int)size;
     if (data[1] >= 192 && data[1] <= 223) {
@@ -526,6 +563,13 @@ static int datagram(step *s, int i, step_event *event) {
         }
         e->heard = s->now;
         event->size = (uint32_t)length;
+        if (e->due > s->now && e->report_count < KEPT && length <= (int)sizeof e->reports->data && step_quiet(data, (uint32_t)length)) {
+            step_report *r = &e->reports[e->report_count++];
+            r->at = s->now;
+            r->size = (uint32_t)length;
+            memcpy(r->data, data, (size_t)length);
+            return 0;
+        }
         int what = e->link != NULL ? step_told(e->link, data, (uint32_t)length, s->now) : STEP_RTCP;
         if (what < 0) e->bad++;
         return what < 0 ? 0 : what;
@@ -541,12 +585,22 @@ static int datagram(step *s, int i, step_event *event) {
     return media(s, e, data, (uint32_t)length);
 }
 
+/* Under load it costs more to be woken for each datagram than to handle it: those of a moment are taken together. */
+static void rest(step *s) {
+    double wait = s->now + s->pace - monotonic();
+    if (wait <= 0 || wait > s->pace) return;
+    struct timespec t = {0, (long)(wait * 1e9)};
+    nanosleep(&t, NULL);
+}
+
 int step_pump(step *s, int *left, step_event *event) {
     for (;;) {
         if (s->at == s->taken) {
             flush(s); /* what came together leaves together, and before more is taken */
+            int all = s->taken && s->taken < TAKEN; /* that there was; the event loop calls again when there is more */
             s->at = s->taken = 0;
-            if (*left <= 0) return STEP_DONE;
+            if (all || *left <= 0) return STEP_DONE;
+            rest(s);
             for (int i = 0; i < TAKEN; i++) s->in[i].msg_hdr.msg_namelen = sizeof s->from[i];
             int n = recvmmsg(s->fd, s->in, TAKEN, MSG_DONTWAIT, NULL);
             if (n <= 0) {

@@ -7,9 +7,16 @@ typedef struct step_endpoint step_endpoint;
 typedef struct step_stream step_stream;
 typedef struct step_forwarder step_forwarder;
 typedef struct step_link step_link;
+typedef struct step_builder step_builder;
 
 enum { STEP_DONE = 0, STEP_OTHER = 1, STEP_RTCP = 2, STEP_PACKET = 3, STEP_TOLD = 4, STEP_NOTED = 512, STEP_STREAMS = 64 };
 enum { STEP_NUMBERED = 1, STEP_VP9 = 2, STEP_AV1 = 3 }; /* those of layers.py */
+
+typedef struct {
+    double at;
+    uint32_t size;
+    uint8_t data[128];
+} step_report;
 
 struct step_endpoint {
     void *rx, *tx;                  /* srtp_t; NULL before the handshake is done */
@@ -29,6 +36,13 @@ struct step_endpoint {
     uint16_t *history_sequences;
     uint32_t history_mask;
     step_link *link;                /* what its transport-wide feedback is read into; NULL: Python reads it */
+    step_builder *builder;          /* of the feedback it is given */
+    uint32_t report_ssrc;           /* whose that feedback is */
+    double due;                     /* when Python is to look at it, s */
+    uint32_t report_count;          /* reports that wait for that */
+    step_report reports[4];
+    uint8_t user[128], password[64]; /* of the present ICE session: USERNAME of requests, our password */
+    uint32_t user_size, password_size; /* 0: its binding requests are Python's */
 };
 
 typedef struct {
@@ -111,7 +125,7 @@ struct step_link {
     uint8_t fed;                    /* the trend has followed the last feedback already */
     uint8_t told;                   /* Python has taken it */
     double base;                    /* least delay known, s; with both clocks' offset */
-    double told_at, heard;          /* when Python was told, when the last feedback came */
+    double told_at, heard, gap;     /* when Python was told, when the last feedback came, and how long after the one before it */
     double before;                  /* newest arrival before the last feedback */
     uint32_t count, lost;
     uint64_t octets, lost_octets;
@@ -119,20 +133,21 @@ struct step_link {
 };
 
 /* What FeedbackBuilder keeps (twcc.py), for feedback about packets that came in order: all else is Python's. */
-typedef struct {
+struct step_builder {
     int64_t highest, next;          /* unwrapped; highest -1: nothing yet */
     uint8_t count;
     uint32_t recent_at;             /* of reported ones, a ring of sequence and arrival in us */
     int64_t recent[256], recent_us[256];
-} step_builder;
+};
 
 int step_build(step_builder *builder, step_endpoint *endpoint, uint32_t sender, uint32_t media, uint8_t *out);
+int step_quiet(const uint8_t *packet, uint32_t size);
 int step_told(step_link *link, const uint8_t *packet, uint32_t size, double now);
 int step_feedback(const uint8_t *body, uint32_t size, const step_history *history, step_digest *digest);
 void step_trend_restart(step_trend *trend);
 int step_trend_feed(step_trend *trend, const step_digest *digest);
 
-step *step_new(int fd, step_srtp unprotect, step_srtp unprotect_rtcp, step_srtp protect, step_srtp protect_rtcp);
+step *step_new(int fd, step_srtp unprotect, step_srtp unprotect_rtcp, step_srtp protect, step_srtp protect_rtcp, double pace);
 void step_free(step *s);
 uint64_t step_unsent(const step *s);
 int step_know(step *s, const void *address, step_endpoint *endpoint);
@@ -146,4 +161,7 @@ void step_stream_free(step_stream *stream);
 int step_stream_to(step_stream *stream, step_forwarder **forwarders, uint32_t count);
 int step_keep(step_stream *stream, uint32_t slot, const uint8_t *head, const uint8_t *payload, uint32_t size);
 int step_send_rtcp(step *s, step_endpoint *endpoint, const uint8_t *packet, uint32_t size);
+uint32_t step_stun(const step_endpoint *endpoint, const uint8_t *request, uint32_t size, const void *from, uint8_t *answer);
+void step_sha1(const uint8_t *key, uint32_t key_size, const uint8_t *data, uint32_t size, uint8_t *digest);
+uint32_t step_round(step *s, step_endpoint *const *endpoints, uint32_t count, double now, uint32_t *turns);
 int step_pump(step *s, int *left, step_event *event);

@@ -16,7 +16,7 @@ RECEIVED_LIMIT = 450  # packets in one feedback
 OCTET_LIMIT = 1_000  # of deltas and holes in one feedback: with chunks and head it stays below 1,200
 FEEDBACK_LIMIT = 16  # feedbacks in one take: whoever needs more sends nonsense
 PENDING_LIMIT = 20_000  # packets looked at in one take: a flood between two takes is cut here
-GATHERED, SILENT = 0.4, 1.0  # s: what Gather waits for at most, and the silence after which it waits for nothing
+GATHERED, SILENT = 1.5, 1.0  # s: what Gather waits for at most, and the silence after which it waits for nothing
 EARLY, LATE, HOLE = 0.02, 0.04, 0.15  # s of delay at least and at the end, and between arrivals, that are nothing to look at
 REMEMBERED = 250  # reported arrivals kept, to report around a packet that came late
 
@@ -178,11 +178,14 @@ def chunks(symbols: bytearray) -> bytes:
 class Digest:
     """What one feedback tells: counts of packets and octets; of those that came the least and the last delay and the newest arrival (s)."""
 
-    __slots__ = ("before", "count", "delay", "fed", "first", "last_sent", "lost", "lost_octets", "newest", "octets", "packets", "tail")
+    __slots__ = (
+        "before", "count", "delay", "fed", "first", "gap", "last_sent", "lost", "lost_octets", "newest", "octets", "packets", "tail",
+    )
 
     def __init__(self, packets: list[Acknowledged]) -> None:
         self.packets = packets
         self.before: float | None = None  # newest arrival before these, where it is not that of the digest before
+        self.gap: float | None = None  # s since the feedback before the last one of these, where that is not the digest before
         self.fed = False  # the trend has followed them already
         self.count = len(packets)
         self.last_sent = packets[-1][0] if packets else 0.0
@@ -303,8 +306,8 @@ class SendHistory:
 class Gather:
     """What feedback told of a link that carries all that is wanted, and more: such a link is not looked at ten times a second.
 
-    It is told as one after GATHERED seconds, or at once when something is lost, late or begins to queue. feedback.c (step_told) does the
-    same for feedback that comes alone.
+    It is told as one when asked for, after GATHERED seconds, or at once when something is lost, late or begins to queue. feedback.c
+    (step_told) does the same for feedback that comes alone.
     """
 
     __slots__ = ("_heard", "_newest", "_told_at", "_total", "calm", "least")
@@ -325,6 +328,7 @@ class Gather:
             and told.delay - self.least < EARLY and told.tail - self.least < LATE and told.first[1] - self._newest < HOLE
         )  # fmt: skip
         told.fed = quiet and follow(told) != 0
+        told.gap = now - self._heard
         before, self._heard, self._newest = self._newest, now, max(self._newest, told.newest)
         total = self._total
         if total is not None:
@@ -338,3 +342,12 @@ class Gather:
             return None
         self._total, self._told_at = None, now
         return told
+
+    def rest(self) -> tuple[Digest, float] | None:
+        """What is gathered and when the last of it came, None: nothing."""
+        total, self._total = self._total, None
+        if total is None:
+            return None
+        self._told_at = self._heard
+        total.fed, total.gap, total.packets = True, 0.0, []
+        return total, self._heard

@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any, Protocol
 
 from telemed.ports import (
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 REFUSALS = frozenset({"sdp", "codec", "too-many-tracks", "not-allowed", "closed", "unknown-mid", "unknown-track", "full"})
 QUALITY_EVERY = 10.0  # seconds between two samples of one participant told to those with the right to admit
 _LABEL = re.compile(LABEL)
+_FIGURES = tuple(f.name for f in fields(Quality))
 _KINDS = {Source.MICROPHONE: "audio", Source.SCREEN_AUDIO: "audio", Source.CAMERA: "video", Source.SCREEN: "video"}
 _FIRST = {
     "video": (Source.SCREEN, Source.CAMERA, Source.DEVICE, Source.MICROPHONE, Source.SCREEN_AUDIO),
@@ -243,7 +244,7 @@ class Media:
     def sample(self, who: Participant, quality: Quality) -> None:
         """A participant's link over the last period."""
         who.summary.add(quality)
-        message = {"type": "quality", "participant": who.id, **asdict(quality)}
+        message = {"type": "quality", "participant": who.id, **{name: getattr(quality, name) for name in _FIGURES}}
         self._room.tell(who, message, kept=False)
         now = self.ticks()
         if now - who.quality_told >= QUALITY_EVERY:

@@ -1,5 +1,7 @@
 """coturn with the options that docker-compose.yml gives it, on loopback."""
 
+import base64
+import hashlib
 import re
 import secrets
 import shutil
@@ -8,7 +10,15 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.x509.oid import NameOID
 
 from bench.processes import free_port
 
@@ -16,6 +26,23 @@ PROGRAM = shutil.which("turnserver")
 COMPOSE = Path(__file__).parents[2] / "docker-compose.yml"
 WHY = "coturn is not installed"
 SECRET = secrets.token_hex(24)
+
+
+def certificate(folder: Path) -> str:
+    """A key and a self-signed certificate for 127.0.0.1 in `folder`; the hash of its public key, as Chromium lists those it is to trust."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+        .not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    (folder / "cert.pem").write_bytes(made.public_bytes(Encoding.PEM))
+    (folder / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(hashlib.sha256(public).digest()).decode()
 
 
 def deployed(port: int) -> list[str]:
@@ -29,13 +56,16 @@ def deployed(port: int) -> list[str]:
 
 
 @contextmanager
-def coturn(folder: Path) -> Iterator[int]:
-    """Its port."""
+def coturn(folder: Path, *, tls: bool = False) -> Iterator[int]:
+    """Its port; with `tls` the one where it speaks TLS by the `certificate` in the folder, as docker-compose.yml says how to."""
     port, log = free_port(), folder / "coturn.log"
+    secure = free_port() if tls else 0
+    encrypted = [f"--cert={folder / 'cert.pem'}", f"--pkey={folder / 'key.pem'}", f"--tls-listening-port={secure}", "--no-dtls"]
     command = [
         str(PROGRAM), "-n", *deployed(port),
         # What only a test needs.
-        "--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1", "--allow-loopback-peers", "--no-tls", "--no-dtls",
+        "--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1", "--allow-loopback-peers",
+        *(encrypted if tls else ("--no-tls", "--no-dtls")),
         f"--log-file={log}", "--simple-log", f"--pidfile={folder / 'coturn.pid'}", f"--userdb={folder / 'turndb'}",
     ]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -43,13 +73,13 @@ def coturn(folder: Path) -> Iterator[int]:
         end = time.monotonic() + 10
         while True:
             try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
+                socket.create_connection(("127.0.0.1", secure or port), 1).close()
                 break
             except OSError:
                 assert process.poll() is None, log.read_text() if log.exists() else "coturn ended"
                 assert time.monotonic() < end, "coturn does not listen"
                 time.sleep(0.1)
-        yield port
+        yield secure or port
     finally:
         process.terminate()
         process.wait(10)

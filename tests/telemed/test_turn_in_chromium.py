@@ -1,4 +1,4 @@
-"""coturn as the only way through: Chromium with relay candidates alone, by the credentials that the relay makes, over UDP and over TCP."""
+"""coturn as the only way through: Chromium with relay candidates alone, by the credentials that the relay makes, over UDP, TCP and TLS."""
 
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,10 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 from bench.relay.relays import Ours
 from tests.telemed.calls import admit, closing, rise, window
-from tests.telemed.coturn import PROGRAM, SECRET, WHY, coturn
-from tests.telemed.page.conftest import Tab, browser  # noqa: F401 - the fixture
+from tests.telemed.coturn import PROGRAM, SECRET, WHY, certificate, coturn
+from tests.telemed.page.conftest import MEDIA, Tab, browser  # noqa: F401 - the fixture
+from tests.web.chromium import FLAGS
+from tests.web.chromium import PROGRAM as CHROMIUM
 
 pytestmark = [pytest.mark.skipif(PROGRAM is None, reason=WHY), pytest.mark.xdist_group("telemed-page")]
 
@@ -49,3 +51,22 @@ def test_a_patient_whose_network_lets_out_turn_alone_is_in_the_call(
                 rise(*((tab, kind, None) for tab in (doctor, patient) for kind in ("video", "audio")))
                 assert way(patient) == ("relay", transport)
                 assert way(doctor) == ("host", "")
+
+
+def test_over_tls_for_networks_that_let_out_nothing_else(browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    trusted = f"--ignore-certificate-errors-spki-list={certificate(tmp_path)}"
+    with coturn(tmp_path, tls=True) as port:
+        monkeypatch.setenv("TELEMED_TURN", f"turns:127.0.0.1:{port}?transport=tcp")
+        monkeypatch.setenv("TELEMED_TURN_SECRET", SECRET)
+        with Ours() as relay:
+            outside = browser.browser_type.launch(executable_path=CHROMIUM, args=[*FLAGS, *MEDIA, trusted])
+            doctor = window(browser, relay.base, "bacsi", "doctor")
+            patient = window(outside, relay.base, "benhnhan", "patient", script=ONLY_RELAYED)
+            try:
+                with closing(doctor, patient):
+                    doctor.enter("call")
+                    admit(doctor, patient)
+                    rise(*((tab, kind, None) for tab in (doctor, patient) for kind in ("video", "audio")))
+                    assert way(patient) == ("relay", "tls")
+            finally:
+                outside.close()

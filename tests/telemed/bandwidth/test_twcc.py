@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from telemed.relay.estimator import Estimator
 from telemed.relay.twcc import Digest, FeedbackBuilder, Gather, SendHistory, chunks
 
 from .feedback import parse
@@ -197,3 +198,33 @@ def test_nothing_of_note_is_gathered_and_told_as_one() -> None:
     late = come(40, [0.05] * 5, 2.2)  # longer than anything is held back
     assert late is not None
     assert late.count == 10
+    assert gather.rest() is None
+    assert come(45, [0.05] * 5, 2.3) is None
+    assert come(50, [0.05, 0.052, 0.05, 0.05, 0.05], 2.4) is None
+    rest = gather.rest()
+    assert rest is not None
+    assert (rest[0].count, rest[0].fed, rest[0].gap, rest[1]) == (10, True, 0.0, 2.4)
+    assert gather.rest() is None
+
+
+def test_a_link_that_is_looked_at_rarely_has_not_been_silent() -> None:
+    estimator, gather = Estimator(0.0), Gather()
+    gather.calm = True
+    known = []
+    for n in range(40):
+        now = 1.0 + n * 0.1
+        for k in range(5):
+            estimator.history.sent(5 * n + k, now - 0.1 + k * 0.02, 1_000)
+        builder = FeedbackBuilder()
+        for k in range(5):
+            builder.record(5 * n + k, int((now - 0.1 + k * 0.02 + 0.05) * 1e6))
+        told = gather.take(estimator.history.digest(builder.take(1, 2)[0][4:]), estimator.trend.follow, now)
+        gather.least = estimator.least if n else 0.0
+        if told is not None:
+            estimator.take(now, told)
+        elif n % 13 == 12 and (rest := gather.rest()) is not None:
+            estimator.take(rest[1], rest[0])
+            known.append(estimator.least)
+    assert len(known) == 3
+    assert known == pytest.approx([0.05] * 3), "what was known of the delay is not forgotten"
+    assert estimator.acknowledged == pytest.approx(400_000, rel=0.05)

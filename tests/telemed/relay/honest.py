@@ -103,7 +103,7 @@ async def call(form: Form, max_peers: int = 1000) -> AsyncIterator[Honest]:
         await asyncio.sleep(0)
     assert (len(relay.peers), len(relay.rooms), len(relay.fragments), len(relay.connecting)) == (0, 0, 0, 0)
     assert not relay.forwarding.endpoints
-    assert not any(relay._buckets)
+    assert not any(relay._rounds)
 
 
 def offered(relay: Relay, name: str, transport: Transport, publish: bool = True) -> tuple[Peer, session.Remote]:

@@ -94,11 +94,11 @@ def test_both_forms_build_the_same_feedback(step: Step, seed: int) -> None:
         for n, entry in enumerate(entries[:count]):
             step.endpoint.c.noted[n] = entry
         step.endpoint.c.noted_count = count
-        before = ours._c.recent_at
+        before = ours.c.recent_at
         made = ours.take(1, 2)
         assert made == plain.take(1, 2)
         built += bool(made)
-        in_c += ours._c.recent_at > before
+        in_c += ours.c.recent_at > before
     assert in_c > built // 3
 
 
@@ -142,9 +142,58 @@ def test_gathering_ends_in_time(step: Step) -> None:
     step.give(feed(step, 0, [0.05] * 4, 100.0))
     step.endpoint.watch(True, step.estimator.least)
     step.give(feed(step, 4, [0.05] * 4, 100.1))
-    time.sleep(0.45)
+    step.endpoint.link.told_at -= 1.5
     step.give(feed(step, 8, [0.05] * 4, 100.2))
     assert [told[0] for told in step.told] == [4, 8]
+
+
+def test_what_is_gathered_is_had_when_asked_for_and_once(step: Step) -> None:
+    assert step.endpoint.gathered() is None
+    step.give(feed(step, 0, [0.05] * 4, 100.0))
+    assert step.endpoint.gathered() is None, "it was told"
+    step.endpoint.watch(True, step.estimator.least)
+    for n in (1, 2):
+        step.give(feed(step, 4 * n, [0.05, 0.051, 0.05, 0.052], 100.0 + n * 0.1))
+    told, came = step.endpoint.gathered()
+    assert (told.count, told.lost, told.octets, told.fed, told.gap, told.packets) == (8, 0, 8_000, True, 0.0, [])
+    assert (round(told.delay, 3), round(told.newest, 3), round(told.last_sent, 3)) == (50.05, 150.312, 100.26)
+    assert told.first == pytest.approx((100.2, 150.25), abs=1e-3)
+    assert came == step.endpoint.link.heard
+    assert step.endpoint.gathered() is None
+    step.give(feed(step, 12, [0.05] * 4, 100.3))
+    step.endpoint.link.heard -= 1.2
+    step.give(feed(step, 16, [0.05] * 4, 100.4))
+    assert [n[0] for n in step.told] == [4, 8], "a silence ends it"
+    assert step.endpoint.link.gap > 1.0
+
+
+def test_reports_that_tell_of_no_loss_wait_while_the_peer_rests(step: Step) -> None:
+    def report(lost: int, *more: bytes) -> bytes:
+        block = rtcp.ReportBlock(9, lost, 0, 77, 5, 1, 2)
+        return rtcp.ReceiverReport(SENDER, [block]).build() + b"".join(more)
+
+    sender, name = rtcp.SenderReport(5, 1, 2, 3, 4).build(), rtcp.Sdes([(5, "ai-do")]).build()
+    step.give(report(0))
+    assert step.came == [report(0)], "the peer is looked at anyway"
+    step.came.clear()
+    step.endpoint.due = time.monotonic() + 100
+    quiet = [report(0), sender + name, report(0, name)]
+    for packet in quiet:
+        step.give(packet)
+    assert step.came == []
+    asks = rtcp.Pli(SENDER, 9).build(), rtcp.Nack(SENDER, 9, [4]).build()
+    loud = [report(1), report(0, asks[0]), *asks, report(0)[:-4]]
+    for packet in loud:
+        step.give(packet)
+    assert step.came == loud
+    step.came.clear()
+    for _ in range(3):
+        step.give(sender)
+    assert step.came == [sender, sender], "four are kept, those that follow are told"
+    kept = step.endpoint.reported()
+    assert [packet for packet, _ in kept] == [*quiet, sender]
+    assert all(0 <= time.monotonic() - came < 60 for _, came in kept)
+    assert step.endpoint.reported() == []
 
 
 def test_the_trend_misses_nothing_of_what_was_gathered(step: Step) -> None:
@@ -177,3 +226,93 @@ def test_what_is_not_one_feedback_of_the_known_sender_is_pythons(step: Step) -> 
     assert math.isinf(step.estimator.least)
     step.give(packet)
     assert [told[0] for told in step.told] == [4]
+
+
+class Publishing(Step):
+    """The endpoint publishes as well, and is seen to in rounds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.builder = self.step.builder(self.endpoint)
+        self.endpoint.report(self.builder, SENDER)
+        self.endpoint.add(self.step.stream(self.endpoint, 4, 90_000, True, None))
+        self.round = self.step.round()
+        self.round.add(self.endpoint)
+        self.endpoint.remember(self.estimator.history)
+        self.heard: list[bytes] = []
+        self.far.owner.on_rtcp = lambda endpoint, data, now: self.heard.append(data)
+
+    def arrivals(self, *sequences: int) -> list[int]:
+        """They came, each 1 ms after the other; those noted by now, as the builder in Python would be told of them."""
+        for sequence in sequences:
+            self.endpoint.arrived((5_000_000 + len(sequences) * 1_000) << 16 | sequence)
+        return list(sequences)
+
+    def see(self, now: float) -> list[Any]:
+        due = self.round.due(now)
+        self.far.pump()
+        return due
+
+
+@pytest.fixture
+def publishing() -> Any:
+    have("compiled")
+    one = Publishing()
+    yield one
+    one.close()
+
+
+def test_a_round_gives_plain_feedback_itself_and_names_who_is_due(publishing: Publishing) -> None:
+    p, plain = publishing, twcc.FeedbackBuilder()
+    p.endpoint.due = 10.0
+    assert p.see(9.0) == []
+    assert p.heard == []
+    p.arrivals(7)
+    assert p.see(9.0) == [p.endpoint], "the first is Python's: where numbers begin is not known"
+    assert len(p.builder.take(SENDER, 4)) == 1
+    plain.note(5_001_000 << 16 | 7)
+    plain.take(SENDER, 4)
+    for sequence in p.arrivals(8, 9, 11):
+        plain.note(5_003_000 << 16 | sequence)
+    assert p.see(9.1) == []
+    assert p.heard == plain.take(SENDER, 4)
+    p.arrivals(10, 12)
+    assert p.see(9.2) == [p.endpoint], "one came late"
+    assert len(p.builder) == 2
+    assert p.builder.take(SENDER, 4)
+    assert p.see(9.3) == []
+    assert p.see(10.0) == [p.endpoint], "due"
+    p.round.discard(p.endpoint)
+    assert (p.see(11.0), len(p.round)) == ([], 0)
+
+
+def test_a_round_names_a_calm_link_that_has_fallen_silent(publishing: Publishing) -> None:
+    p = publishing
+    p.endpoint.due = math.inf
+    p.give(feed(p, 0, [0.05] * 5, 100.0))
+    heard = p.endpoint.link.heard
+    p.endpoint.watch(True, p.estimator.least)
+    p.estimator.history.sent(5, heard + 0.1, 1_000)
+    assert p.see(heard + 0.55) == []
+    assert p.see(heard + 0.65) == [p.endpoint]
+    p.endpoint.due = math.inf
+    p.endpoint.watch(False, p.estimator.least)
+    assert p.see(heard + 0.65) == [], "it is looked at ten times a second anyway"
+    p.endpoint.watch(True, p.estimator.least)
+    p.estimator.history.last[0] = heard
+    assert p.see(heard + 5.0) == [], "nothing was sent since"
+
+
+def test_feedback_by_tcp_and_more_than_c_holds_are_pythons(publishing: Publishing) -> None:
+    p = publishing
+    p.endpoint.due = math.inf
+    p.arrivals(0)
+    p.builder.take(SENDER, 4)
+    p.arrivals(*range(1, 601))
+    assert p.see(1.0) == [p.endpoint]
+    assert len(p.builder) == 600
+    assert sum(int.from_bytes(packet[14:16]) for packet in p.builder.take(SENDER, 4)) == 600
+    assert len(p.builder) == 0
+    p.endpoint.tcp = object()
+    p.arrivals(601)
+    assert p.see(1.0) == [p.endpoint]
