@@ -173,11 +173,12 @@ class Allocator:
         if changed:  # other tracks or wishes: shared anew, no one keeps a place by having come first
             self._over = -1.0
             levels = _share(budget / HEADROOM, ladders)
-            left = budget * TOLERANCE - sum(ladder.steps[level][2] for ladder, level in zip(ladders, levels, strict=True))
+            spent = sum(ladder.steps[level][2] for ladder, level in zip(ladders, levels, strict=True))
             for ladder, level in zip(ladders, levels, strict=True):
                 more = ladder.rate - ladder.steps[level][2]
-                if ladder.level > level and more <= left:  # headroom is for climbing, not a reason to fall
-                    left -= more
+                # Headroom is for climbing, not a reason to fall, still less to pause: a link that loses 5% shows that much less.
+                if ladder.level > level and spent + more <= budget * (TOLERANCE if level else HEADROOM):
+                    spent += more
                 else:
                     self._set(ladder, level, now)
             return

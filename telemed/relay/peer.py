@@ -191,6 +191,8 @@ class Peer:
         for slot in list(track.slots):
             slot.bind(None)
         self.identify.forget(track)
+        for stream in track.streams.values():
+            self.relay.asking.pop(stream, None)
         self.relay.withdraw(track)
         self.notify(self.listener.on_track_gone, track.id)
 
@@ -348,9 +350,15 @@ class Peer:
         return True
 
     def ask_keyframe(self, track: Track, stream: Stream) -> None:
-        """PLI to the publisher, merged for all who need it (RFC 4585 6.3.1)."""
+        """PLI to the publisher, merged for all who need it (RFC 4585 6.3.1); later where one was sent just before and someone waits."""
         rid = next((r for r, s in track.streams.items() if s is stream), None)
-        if rid is not None and self.endpoint.tx is not None and track.need_keyframe(rid, self.relay.now()):
+        if rid is None or self.endpoint.tx is None:
+            return
+        if not track.need_keyframe(rid, self.relay.now()):
+            if stream.waiting:
+                self.relay.asking[stream] = track
+        else:
+            self.relay.asking.pop(stream, None)
             report = rtcp.compound(self.reports.receiver_report(), rtcp.Pli(self.reports.ssrc, stream.ssrc))
             self.relay.forwarding.send_rtcp(self.endpoint, report)
 

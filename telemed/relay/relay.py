@@ -61,6 +61,7 @@ class Relay:
         self.peers: set[Peer] = set()
         self.connecting: set[Peer] = set()
         self.gaps: set[Stream] = set()
+        self.asking: dict[Stream, Track] = {}  # a keyframe of it is to be asked for when that may be done again
         self.probing: set[Link] = set()
         self.sending: set[Peer] = set()  # who sent over data channels lately
         self.candidates: tuple[str, ...] = ()
@@ -311,6 +312,11 @@ class Relay:
                 for stream in gaps:
                     if stream.endpoint.owner.reports.ask_again(stream, now):
                         self.gaps.add(stream)
+            for stream, track in list(self.asking.items()):
+                if stream.waiting and stream in track.streams.values():
+                    track.peer.ask_keyframe(track, stream)
+                else:
+                    del self.asking[stream]  # another's request has brought it, or the stream is gone
             for link in list(self.probing):
                 if not link.probe_tick(now):
                     self.probing.discard(link)

@@ -2,6 +2,9 @@
 
 import asyncio
 
+import pytest
+
+from bench.relay import sources
 from bench.relay.load import Load, Plan
 from bench.relay.relays import Ours
 
@@ -21,3 +24,18 @@ async def test_late_watchers_of_one_dear_layer_see_it() -> None:
                     break
                 await asyncio.sleep(0.1)
             assert min(len(w.arrived) for w in watchers) > 200
+
+
+async def test_a_keyframe_asked_for_too_soon_after_another_is_asked_for_when_it_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The publisher sends keyframes only when asked, and nobody but the relay asks."""
+    monkeypatch.setattr(sources, "KEY_SECONDS", 10_000)
+    with Ours() as relay:
+        async with Load(Plan(base=(relay.base,), watchers=0)) as load:
+            publisher = load.publishers[0]
+            for n in range(5):
+                watcher = await load.watch(0, "a", publisher, str(n))
+                for _ in range(int(SECONDS * 25)):
+                    if watcher.first_frame:
+                        break
+                    await asyncio.sleep(0.02)
+                assert watcher.first_frame, f"watcher {n} saw nothing"
