@@ -48,4 +48,4 @@ async def test_a_match_that_may_be_found_and_not_read_is_refused(hub: Hub, scope
             took = time.monotonic() - began
             assert (answer.status_code == 403) == (name in refused), (name, wrapped, answer.status_code, answer.text)
             assert answer.status_code in (200, 204, 403), (name, wrapped, answer.status_code, answer.text)
-            assert took < 1, (n, name, wrapped, took)
+            assert took < 20, (n, name, wrapped, took)

@@ -144,11 +144,11 @@ HOSTILE = [
 
 @pytest.mark.parametrize("expression", HOSTILE, ids=[h[:50] for h in HOSTILE])
 def test_hostile_expressions_end(expression: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(FHIRPathError) as refused:
         compile_(expression).items(BIG)
     assert refused.value.kind == "limit"
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_numbers_beyond_sense_are_empty() -> None:

@@ -31,7 +31,7 @@ def test_slow_heads_and_bodies_hold_nobody_up(hub: Attacked) -> None:
                 s.sendall(b" ")
             began = time.monotonic()
             assert hub.get("Patient/an").status == 200
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 20
     finally:
         for s in sockets:
             s.close()
