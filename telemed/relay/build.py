@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 Form = Literal["auto", "python", "compiled"]
 HERE: Final = Path(__file__).parent
 SOURCES: Final = (HERE / "step.c", HERE / "feedback.c", HERE / "stun.c")
-HEADER: Final = HERE / "step.h"
+HEADERS: Final = (HERE / "step.h", HERE / "octets.h")
 # No fused multiply-add: the Python form and this one give the same figures to the last bit.
 FLAGS: Final = ("-O2", "-ffp-contract=off", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-fstack-protector-strong")
 
@@ -29,7 +29,7 @@ class NotBuilt(Exception):
 
 def library() -> Path:
     """Where the library of just this source is looked for: beside it, named by its digest and this platform."""
-    digest = hashlib.sha256(b"".join(p.read_bytes() for p in (*SOURCES, HEADER)) + " ".join(FLAGS).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(b"".join(p.read_bytes() for p in (*SOURCES, *HEADERS)) + " ".join(FLAGS).encode()).hexdigest()[:16]
     return HERE / f"_step-{digest}-{sysconfig.get_platform()}.so"
 
 

@@ -198,8 +198,7 @@ class Told(twcc.Digest):
 
     def __init__(self, link: Any) -> None:
         self.c = link.digest
-        self.count, self.lost, self.octets, self.lost_octets = link.count, link.lost, link.octets, link.lost_octets
-        self.delay, self.tail, self.newest, self.last_sent = link.delay, link.tail, link.newest, link.last_sent
+        _figures(self, link)
         self.first = (link.first_sent, link.first_came) if self.c.count > self.c.lost else None
         self.before, self.gap = link.before, link.gap
         self.fed = bool(link.fed)
@@ -217,8 +216,7 @@ class Gathered(twcc.Digest):
 
     def __init__(self, link: Any) -> None:
         self.packets = []
-        self.count, self.lost, self.octets, self.lost_octets = link.count, link.lost, link.octets, link.lost_octets
-        self.delay, self.tail, self.newest, self.last_sent = link.delay, link.tail, link.newest, link.last_sent
+        _figures(self, link)
         self.first = link.first_sent, link.first_came
         self.before, self.gap, self.fed = link.before, 0.0, True
 
@@ -230,13 +228,18 @@ class Digest(twcc.Digest):
 
     def __init__(self, c: Any) -> None:
         self.c, self.before, self.gap, self.fed = c, None, None, False
-        self.count, self.lost, self.octets, self.lost_octets = c.count, c.lost, c.octets, c.lost_octets
-        self.delay, self.tail, self.newest, self.last_sent = c.delay, c.tail, c.newest, c.last_sent
+        _figures(self, c)
         self.first = (c.first_sent, c.first_came) if c.count > c.lost else None
 
     @property
     def packets(self) -> list[twcc.Acknowledged]:  # type: ignore[override]
         return _packets(self.c)
+
+
+def _figures(digest: twcc.Digest, c: Any) -> None:
+    """Those that step_digest and step_link have alike."""
+    digest.count, digest.lost, digest.octets, digest.lost_octets = c.count, c.lost, c.octets, c.lost_octets
+    digest.delay, digest.tail, digest.newest, digest.last_sent = c.delay, c.tail, c.newest, c.last_sent
 
 
 def _packets(digest: Any) -> list[twcc.Acknowledged]:

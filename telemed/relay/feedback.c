@@ -6,11 +6,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "octets.h"
 #include "step.h"
 
 static const double SPAN_US = 64000.0 * 16777216.0; /* where the reference time wraps */
-
-static uint32_t get16(const uint8_t *p) { return (uint32_t)p[0] << 8 | p[1]; }
 
 /* draft-holmer-rmcat-transport-wide-cc-extensions-01, 3.1. 0: read; -1: cut off or too long, and nothing is changed. */
 int step_feedback(const uint8_t *body, uint32_t size, const step_history *history, step_digest *digest) {

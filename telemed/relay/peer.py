@@ -33,7 +33,7 @@ MAX_SSRCS: Final = 1024  # that one peer sends with, RTP and RTCP, from the hand
 class Peer:
     """`ports.MediaPeer`. All methods are for the event loop that the relay runs on."""
 
-    def __init__(self, relay: "Relay", room: str, participant: str, listener: Listener, now: float, phase: float = 0.0) -> None:
+    def __init__(self, relay: "Relay", room: str, participant: str, listener: Listener, now: float, phase: float) -> None:
         """phase: of each second its reports go at, s."""
         self.relay, self.room, self.participant, self.listener = relay, room, participant, listener
         self.state = PeerState.NEW
@@ -191,8 +191,6 @@ class Peer:
         for slot in list(track.slots):
             slot.bind(None)
         self.identify.forget(track)
-        for stream in track.streams.values():
-            self.relay.asking.pop(stream, None)
         self.relay.withdraw(track)
         self.notify(self.listener.on_track_gone, track.id)
 

@@ -60,8 +60,8 @@ class Reports:
         peer.endpoint.follow(self.link.history, self.link.trend)
         self._tries: dict[int, dict[int, tuple[int, float]]] = {}  # ssrc -> sequence -> (tries, last)
         self._before: dict[int, tuple[int, int]] = {}  # ssrc -> (expected, received) at the last report
-        self._report_at = floor(peer.created - phase) + phase + REPORT_SECONDS
-        self._quality_at = self._report_at + QUALITY_SECONDS  # with a report: who has nothing else to be done for is woken once for both
+        self.due = floor(peer.created - phase) + phase + REPORT_SECONDS  # when the next reports go, s
+        self._quality_at = self.due + QUALITY_SECONDS  # with a report: who has nothing else to be done for is woken once for both
         self._tokens = float(RESEND_EACH)
         self._tokens_at = 0.0
         self._allowance = float(RESEND_OCTETS)  # octets of video that may be resent now
@@ -173,8 +173,8 @@ class Reports:
         reports = b""
         for packet, came in self._peer.endpoint.reported():
             self._peer.relay.on_rtcp(self._peer.endpoint, packet, came)
-        if now >= self._report_at:
-            self._report_at = max(self._report_at + REPORT_SECONDS, now)
+        if now >= self.due:
+            self.due = max(self.due + REPORT_SECONDS, now)
             reports = self.sender_reports(now) + self.receiver_report_bytes()
             for track in self._peer.tracks.values():
                 track.measure(now)
@@ -183,11 +183,6 @@ class Reports:
         if now >= self._quality_at - REPORT_SECONDS / 4:
             self._peer.notify(self._peer.listener.on_quality, self.quality(now - self._quality_at + QUALITY_SECONDS))
             self._quality_at = now + QUALITY_SECONDS
-
-    @property
-    def due(self) -> float:
-        """When the next reports go, s."""
-        return self._report_at
 
     def allocate_soon(self) -> None:
         """A wish changed: choose layers at the next tick."""

@@ -1,7 +1,7 @@
 /* The forwarding step in C: the common packet, from datagram to every subscriber, without Python.
 
-   It does what forward.py does for a packet that comes in order, of a known stream, to subscribers by UDP. All else (STUN, DTLS,
-   RTCP, gaps, late and resent packets, switches of layers) is handed back to forward.py as an event, with nothing of it done yet,
+   It does what forward.py does for a packet that comes in order, of a known stream, to subscribers by UDP, and for what comes
+   beside it from a peer whose link holds (feedback.c, stun.c). All else (DTLS, gaps, late and resent packets, switches of layers) is handed back to forward.py as an event, with nothing of it done yet,
    so that the rules stand there once. State is shared: the objects of compiled.py are views of these structures.
 
    libsrtp comes as function pointers: the one that pylibsrtp carries. */
@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "octets.h"
 #include "step.h"
 
 enum { BUCKETS = 8192, BUFFER = 2048, DATAGRAM = 1800, TAKEN = 32, QUEUED = 64, KEPT = 4 };
@@ -44,11 +45,6 @@ static double monotonic(void) {
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
-
-static uint16_t get16(const uint8_t *p) { return (uint16_t)(p[0] << 8 | p[1]); }
-static uint32_t get32(const uint8_t *p) { return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3]; }
-static void put16(uint8_t *p, uint32_t v) { p[0] = (uint8_t)(v >> 8); p[1] = (uint8_t)v; }
-static void put32(uint8_t *p, uint32_t v) { put16(p, v >> 16); put16(p + 2, v & 0xFFFF); }
 
 step *step_new(int fd, step_srtp unprotect, step_srtp unprotect_rtcp, step_srtp protect, step_srtp protect_rtcp, double pace) {
     step *s = calloc(1, sizeof *s);
@@ -226,6 +222,14 @@ static void flush(step *s) {
     s->waiting = 0;
 }
 
+/* A datagram that does not wait for others. 0: sent; 2: not taken by the kernel. */
+static int leave(step *s, const uint8_t *data, size_t size, const void *address, socklen_t address_size) {
+    flush(s); /* order is kept */
+    if (sendto(s->fd, data, size, MSG_DONTWAIT, address, address_size) >= 0) return 0;
+    s->unsent++;
+    return 2;
+}
+
 /* A compound packet to a peer by UDP, encrypted. 0: sent; 1: refused by libsrtp or too long; 2: not taken by the kernel. */
 int step_send_rtcp(step *s, step_endpoint *to, const uint8_t *packet, uint32_t size) {
     uint8_t data[BUFFER];
@@ -233,10 +237,7 @@ int step_send_rtcp(step *s, step_endpoint *to, const uint8_t *packet, uint32_t s
     if (to->tx == NULL || size > BUFFER - 40) return 1;
     memcpy(data, packet, size);
     if (s->protect_rtcp(to->tx, data, &length)) return 1;
-    flush(s); /* order is kept */
-    if (sendto(s->fd, data, (size_t)length, MSG_DONTWAIT, (const struct sockaddr *)to->address, to->address_size) >= 0) return 0;
-    s->unsent++;
-    return 2;
+    return leave(s, data, (size_t)length, to->address, to->address_size);
 }
 
 /* Feedback to each of these that sent something, which happens ten times a second; `turns` gets the places of those that Python is to look
@@ -549,8 +550,7 @@ static int datagram(step *s, int i, step_event *event) {
         uint32_t length = step_stun(e, data, size, &s->from[i], answer);
         if (length) {
             e->heard = s->now;
-            flush(s);
-            sendto(s->fd, answer, length, MSG_DONTWAIT, (const struct sockaddr *)&s->from[i], event->address_size);
+            leave(s, answer, length, &s->from[i], event->address_size);
             return 0;
         }
     }

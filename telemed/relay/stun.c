@@ -8,14 +8,11 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "octets.h"
 #include "step.h"
 
 enum { USERNAME = 0x0006, INTEGRITY = 0x0008, USE_CANDIDATE = 0x0025, FINGERPRINT = 0x8028, CONTROLLED = 0x8029, LARGEST = 512 };
 
-static uint32_t get16(const uint8_t *p) { return (uint32_t)p[0] << 8 | p[1]; }
-static uint32_t get32(const uint8_t *p) { return get16(p) << 16 | get16(p + 2); }
-static void put16(uint8_t *p, uint32_t v) { p[0] = (uint8_t)(v >> 8); p[1] = (uint8_t)v; }
-static void put32(uint8_t *p, uint32_t v) { put16(p, v >> 16); put16(p + 2, v & 0xFFFF); }
 static uint32_t left(uint32_t v, int n) { return v << n | v >> (32 - n); }
 
 /* SHA-1 (FIPS 180-4, 6.1), which RFC 8489 asks for. */

@@ -1,4 +1,4 @@
-"""Hostile searches end in a 400 within a bounded time, and usual ones are fast."""
+"""Hostile searches end in a 400 within a bounded time."""
 
 import time
 

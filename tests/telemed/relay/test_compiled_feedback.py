@@ -4,6 +4,8 @@ import math
 import random
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -62,11 +64,9 @@ class Step:
 
 
 @pytest.fixture
-def step() -> Any:
-    have("compiled")
-    one = Step()
-    yield one
-    one.close()
+def step() -> Iterator[Step]:
+    with closing(Step()) as one:
+        yield one
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -243,10 +243,11 @@ class Publishing(Step):
         self.far.owner.on_rtcp = lambda endpoint, data, now: self.heard.append(data)
 
     def arrivals(self, *sequences: int) -> list[int]:
-        """They came, each 1 ms after the other; those noted by now, as the builder in Python would be told of them."""
-        for sequence in sequences:
-            self.endpoint.arrived((5_000_000 + len(sequences) * 1_000) << 16 | sequence)
-        return list(sequences)
+        """They came, all at once; as they are noted."""
+        entries = [(5_000_000 + len(sequences) * 1_000) << 16 | sequence for sequence in sequences]
+        for entry in entries:
+            self.endpoint.arrived(entry)
+        return entries
 
     def see(self, now: float) -> list[Any]:
         due = self.round.due(now)
@@ -255,11 +256,9 @@ class Publishing(Step):
 
 
 @pytest.fixture
-def publishing() -> Any:
-    have("compiled")
-    one = Publishing()
-    yield one
-    one.close()
+def publishing() -> Iterator[Publishing]:
+    with closing(Publishing()) as one:
+        yield one
 
 
 def test_a_round_gives_plain_feedback_itself_and_names_who_is_due(publishing: Publishing) -> None:
@@ -267,13 +266,13 @@ def test_a_round_gives_plain_feedback_itself_and_names_who_is_due(publishing: Pu
     p.endpoint.due = 10.0
     assert p.see(9.0) == []
     assert p.heard == []
-    p.arrivals(7)
+    (first,) = p.arrivals(7)
     assert p.see(9.0) == [p.endpoint], "the first is Python's: where numbers begin is not known"
     assert len(p.builder.take(SENDER, 4)) == 1
-    plain.note(5_001_000 << 16 | 7)
+    plain.note(first)
     plain.take(SENDER, 4)
-    for sequence in p.arrivals(8, 9, 11):
-        plain.note(5_003_000 << 16 | sequence)
+    for entry in p.arrivals(8, 9, 11):
+        plain.note(entry)
     assert p.see(9.1) == []
     assert p.heard == plain.take(SENDER, 4)
     p.arrivals(10, 12)

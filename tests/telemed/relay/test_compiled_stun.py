@@ -4,7 +4,6 @@ import hashlib
 import hmac
 import random
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ ADDRESS = ("192.0.2.7", 50_123)
 
 
 @pytest.fixture
-def ours() -> Iterator[Any]:
+def answer() -> Any:
     """An endpoint in C that is connected, and what answers for it."""
     have("compiled")
     from telemed.relay import compiled
@@ -34,12 +33,7 @@ def ours() -> Iterator[Any]:
         return bytes(ffi.buffer(out, size)) if size else None
 
     answer.endpoint = endpoint  # type: ignore[attr-defined]
-    return iter([answer])
-
-
-@pytest.fixture
-def answer(ours: Any) -> Any:
-    return next(ours)
+    return answer
 
 
 def request(*more: tuple[int, bytes], user: str = USER, password: bytes = PASSWORD, seed: int = 1) -> bytes:
