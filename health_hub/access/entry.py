@@ -61,21 +61,22 @@ def fixed(said: Entry) -> bytes:
 
 
 def quick(
-    t: int, interaction: str, action: str, status: int, same: bytes, target: str, resources: Sequence[str], patients: Sequence[str],
+    t: int, interaction: str, action: str, status: int, same: bytes, target: str, versions: Sequence[Stored], patients: Sequence[str],
     **more: Any,
 ) -> bytes:  # fmt: skip
     """As `encode`, without making an Entry: a read waits for it. same: what `fixed` gave. more: members that are seldom there.
 
-    interaction and action are words of ours; resources and patients hold ids, which need no escaping.
+    interaction and action are words of ours; versions and patients give ids, which need no escaping.
     """
     said = f'{{"t":{t},"i":"{interaction}","a":"{action}","s":{status}'
-    if resources:
-        said += ',"e":["' + '","'.join(resources) + '"]'
+    if len(versions) == 1:
+        v = versions[0]
+        said += f',"e":["{v.type}/{v.id}/_history/{v.version}"]'
+    elif versions:
+        said += ',"e":["' + '","'.join([f"{v.type}/{v.id}/_history/{v.version}" for v in versions]) + '"]'
     if patients:
         said += ',"w":["' + '","'.join(patients) + '"]'
-    out = said.encode() + same
-    if target:
-        out += b',"p":' + encode(target)
+    out = b'%b%b,"p":%b' % (said.encode(), same, encode(target))
     for name, value in more.items():
         if value:
             out += b',"%b":%b' % (_SHORT[name].encode(), encode(value))

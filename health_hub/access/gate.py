@@ -7,6 +7,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from health_hub.access import entry as entries
@@ -68,20 +69,19 @@ class Access:
             if len(self.same) >= SENDERS:
                 self.same.clear()
             same = self.same[self.address] = self._same()
-        said = entries.quick(
-            time.time_ns() // 1_000_000,
-            interaction,
-            action,
-            status,
-            same,
-            target[:2000],
-            [f"{v.type}/{v.id}/_history/{v.version}" for v in versions[:RESOURCES]],
-            patients[:PATIENTS],
-            more=max(0, len(patients) - PATIENTS),
-            note=f"{self.refused} entries were refused" if self.refused and not results else "",
-            first=any(r.first for r in results),
-            request=self.request_id,
-        )
+        more: dict[str, Any] = {}
+        if len(patients) > PATIENTS:
+            more["more"] = len(patients) - PATIENTS
+            patients = patients[:PATIENTS]
+        if self.refused and not results:
+            more["note"] = f"{self.refused} entries were refused"
+        if results:
+            more["first"] = any(r.first for r in results)
+        if self.request_id:
+            more["request"] = self.request_id
+        if len(versions) > RESOURCES:
+            versions = versions[:RESOURCES]
+        said = entries.quick(time.time_ns() // 1_000_000, interaction, action, status, same, target[:2000], versions, patients, **more)
         if not results:
             self.shown.clear()
             self.refused = 0

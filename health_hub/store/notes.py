@@ -24,27 +24,24 @@ class Notes:
         self._db, self._clock, self._trail = database, clock, trail
         self._waiting: list[Note] = []
         self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._chain = new_chain()
-        self._enough = 0
-        self._gathered: asyncio.Future[None] | None = None
         self.under_way: Callable[[], int] = lambda: 0
 
     def add(self, record: bytes) -> "asyncio.Future[None]":
         """Done when the record (JSON; several with commas between) is durable."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((record, done))
-        if self._task is None or self._task.done():
-            self._task = loop.create_task(self._drain())
-        elif self._gathered is not None and len(self._waiting) >= self._enough:
-            self._wake()
+        if not self._busy:
+            self._look()
         return done
 
     async def close(self) -> None:
         """Everything added is written first."""
-        while self._task is not None and not self._task.done():
-            self._wake()
-            await asyncio.gather(self._task, return_exceptions=True)
+        while self._waiting or self._busy:
+            self._flush()
+            if self._task is not None:
+                await asyncio.gather(self._task, return_exceptions=True)
 
     # --- with a commit that writes a row of the trail anyway
 
@@ -56,8 +53,8 @@ class Notes:
     def back(self, notes: Sequence[Note]) -> None:
         if notes:
             self._waiting[:0] = notes
-            if self._task is None or self._task.done():
-                self._task = asyncio.create_task(self._drain())
+            if not self._busy:
+                self._look()
 
     @staticmethod
     def settle(notes: Sequence[Note], error: Exception | None = None) -> None:
@@ -70,31 +67,32 @@ class Notes:
 
     # --- alone
 
-    def _wake(self) -> None:
-        if self._gathered is not None and not self._gathered.done():
-            self._gathered.set_result(None)
+    @property
+    def _busy(self) -> bool:
+        return self._task is not None and not self._task.done()
 
-    async def _drain(self) -> None:
+    def _look(self) -> None:
+        """While none is under way: begins a flush when enough wait, or sees to it that one begins in a moment."""
+        if len(self._waiting) >= self.under_way() // 2:
+            self._flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._flush)
+
+    def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._waiting and (not self._busy):
+            self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
         try:
-            while self._waiting:
-                await self._gather()
-                if notes := self.take():
-                    await self._write(notes)
+            if notes := self.take():
+                await self._write(notes)
         finally:
             self._task = None
-
-    async def _gather(self) -> None:
-        self._enough = self.under_way() // 2
-        if len(self._waiting) >= self._enough:
-            return
-        loop = asyncio.get_running_loop()
-        self._gathered = loop.create_future()
-        timer = loop.call_later(PATIENCE, self._wake)
-        try:
-            await self._gathered
-        finally:
-            timer.cancel()
-            self._gathered = None
+            if self._waiting:
+                self._look()
 
     async def _write(self, notes: list[Note]) -> None:
         try:

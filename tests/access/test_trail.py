@@ -18,6 +18,7 @@ from health_hub.access.scribe import Scribe
 from health_hub.auth.audit import AuthEvent, Kind
 from health_hub.auth.model import Account
 from health_hub.rest.once import OnceApp
+from health_hub.store.model import Stored
 from health_hub.store.store import Store
 from tests.access.conftest import BASE, Hub, encounter, observation
 
@@ -499,8 +500,11 @@ def test_an_entry_written_quickly_reads_as_one_that_was_made() -> None:
     bare = msgspec.structs.replace(said, target="", resources=[], patients=[], more=0, note="", first=False, request="")
     same = entries.fixed(bare)
     more = {"more": 3, "note": said.note, "first": True, "request": "r"}
-    quick = entries.quick(7, "search-type", "E", 403, same, said.target, said.resources, said.patients, **more)
+    versions = [Stored(1, "Patient", "a", 1, 0, False, "PUT", b"{}"), Stored(2, "Observation", "b", 22, 0, False, "PUT", b"{}")]
+    quick = entries.quick(7, "search-type", "E", 403, same, said.target, versions, said.patients, **more)
     assert entries.decode(quick) == said
+    one = entries.quick(7, "search-type", "E", 403, same, said.target, versions[:1], said.patients, **more)
+    assert entries.decode(one) == msgspec.structs.replace(said, resources=said.resources[:1])
     assert entries.decode(entries.quick(7, "search-type", "E", 403, same, "", [], [], note="", first=False)) == bare
     nobody = Entry(1, "read", "R", 200)
     assert entries.decode(entries.quick(1, "read", "R", 200, entries.fixed(nobody), "", [], [])) == nobody
