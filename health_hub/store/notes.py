@@ -1,7 +1,7 @@
 """Records of the audit trail that go with no change, as those of reads do: what waits together is one row, and one flush.
 
-A flush costs as much for one record as for a hundred. Where others are under way that will leave a record too, it waits for half of them,
-or a moment; the other half is read while it is being flushed.
+A flush costs as much for one record as for a hundred. Where others are under way that will leave a record too, it waits for a third of them,
+or a moment; the others are read while it is being flushed.
 """
 
 import asyncio
@@ -73,7 +73,7 @@ class Notes:
 
     def _look(self) -> None:
         """While none is under way: begins a flush when enough wait, or sees to it that one begins in a moment."""
-        if len(self._waiting) >= self.under_way() // 2:
+        if len(self._waiting) >= self.under_way() // 3:
             self._flush()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._flush)
