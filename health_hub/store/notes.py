@@ -1,7 +1,7 @@
 """Records of the audit trail that go with no change, as those of reads do: what waits together is one row, and one flush.
 
-A flush costs as much for one record as for a hundred. Where others are under way that will leave a record too, it waits for a third of them,
-or a moment; the others are read while it is being flushed.
+A flush costs as much for one record as for a hundred. Where others are under way that will leave a record too, it waits for a third of
+them, or a moment; the others are read while it is being flushed.
 """
 
 import asyncio

@@ -6,6 +6,7 @@ import { onLanguage, t } from "./texts.js";
 import { Tile } from "./tile.js";
 
 const SPEAKING = -50; // dBov
+const CLIMB_MS = 6000; // a picture that has just come climbs to what the link carries; nobody calls the link weak meanwhile
 /** A picture with a tile of its own beside its sender's: a screen, an ultrasound probe. */
 const shared = ({ kind, source }) => kind === "video" && (source === "screen" || source === "device");
 
@@ -18,6 +19,7 @@ export class Tiles extends Emitter {
     this.tiles = new Map(); // participant id, or track id of a shared picture -> Tile
     this.voices = new Map(); // track id -> audio element
     this.choices = new Map(); // track id -> LayerChoice
+    this.lower = new Map(); // track id -> {told}, of those that have less than they could for want of bandwidth
     this.asked = new Map(); // track id -> what was last preferred, as JSON
     this.mode = "auto";
     this.pinned = null;
@@ -79,6 +81,7 @@ export class Tiles extends Emitter {
     if (!known) return;
     this.tracks.delete(id);
     this.choices.delete(id);
+    this.lower.delete(id);
     this.asked.delete(id);
     const voice = this.voices.get(id);
     if (voice) { voice.srcObject = null; voice.remove(); this.voices.delete(id); }
@@ -88,8 +91,21 @@ export class Tiles extends Emitter {
   }
 
   layer(choice) {
-    this.choices.set(choice.track, choice);
-    const known = this.tracks.get(choice.track);
+    const { track, paused, reason } = choice;
+    if (paused || reason !== "bandwidth") this.lower.delete(track);
+    else if (!this.lower.has(track)) this.#lowered(track, this.choices.has(track));
+    this.choices.set(track, choice);
+    this.#look(track);
+  }
+
+  #lowered(track, told) {
+    const mark = { told };
+    this.lower.set(track, mark);
+    if (!told) setTimeout(() => { mark.told = true; this.#look(track); }, CLIMB_MS);
+  }
+
+  #look(track) {
+    const known = this.tracks.get(track);
     if (known) this.#state(known.info.participant);
     this.#weak();
   }
@@ -203,7 +219,7 @@ export class Tiles extends Emitter {
     if (person.link === "down") reason = "lost";
     else if (!info || info.muted) reason = "muted";
     else if (choice?.paused) reason = choice.reason || "bandwidth";
-    else if (choice?.reason === "bandwidth") reason = "lower";
+    else if (this.lower.get(info.id)?.told) reason = "lower";
     tile.because(reason);
   }
 
@@ -211,7 +227,7 @@ export class Tiles extends Emitter {
     let found = "";
     for (const [id, { paused, reason }] of this.choices) {
       if (reason !== "bandwidth" || this.tracks.get(id)?.info.kind !== "video") continue;
-      if (paused) found = "paused"; else found ||= "lower";
+      if (paused) found = "paused"; else if (this.lower.get(id)?.told) found ||= "lower";
     }
     this.emit("weak", found);
   }

@@ -1,5 +1,6 @@
 """The page's one peer against aiortc: sound and picture, files over data channels, a picture held while the link is weak."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -51,10 +52,25 @@ def test_a_track_is_seen_and_held_while_the_link_is_weak(call: Tab, relay: Relay
     call.look()
     relay.say("layer", track="t-v", layer="f", temporal=-1, paused=False, reason="", bitrate=900000)
     call.until("!s.tiles[0].still && s.tiles[0].reason === '' && s.weak === ''")
+    relay.say("layer", track="t-v", layer="h", temporal=-1, paused=False, reason="bandwidth", bitrate=300000)
+    call.until("s.tiles[0].reason === 'lower' && s.weak === 'lower'")
     stats = call.page.evaluate("healthHubRoom.stats()")
     assert any(s["type"] == "inbound-rtp" and s.get("track") == "t-v" and s["framesDecoded"] > 0 for s in stats)
     relay.say("track-removed", track="t-v")
     call.until("s.tiles[0].reason === 'muted'")
+
+
+def test_a_picture_that_has_just_come_may_climb_before_the_link_is_called_weak(call: Tab, relay: Relay) -> None:
+    relay.say("track-added", track=track("t-v", "p-nurse", "video", "camera"))
+    assert relay.wait("bind")["track"] == "t-v"
+    call.until("s.tiles[0].width > 0")
+    began = time.monotonic()
+    for layer in ("q", "h"):
+        relay.say("layer", track="t-v", layer=layer, temporal=-1, paused=False, reason="bandwidth", bitrate=100000)
+    call.until("s.tiles[0].reason === 'lower' && s.weak === 'lower'")
+    assert time.monotonic() - began > 5
+    relay.say("layer", track="t-v", layer="f", temporal=-1, paused=False, reason="", bitrate=900000)
+    call.until("s.tiles[0].reason === '' && s.weak === ''")
 
 
 def test_a_file_goes_over_the_data_channel_and_one_comes(call: Tab, relay: Relay) -> None:
