@@ -73,6 +73,7 @@ class Data:
         """To the peer. Vital signs entered while it is still connecting are not to be lost."""
         if self._channels is not None:
             self._channels.send(label, sender, message)
+            self._peer.endpoint.due = 0.0
         elif self._remote is not None and self._early_bytes + len(message) <= MAX_EARLY:
             self._early_bytes += len(message) + len(label) + len(sender) + 64
             self._early.append((label, sender, message))
@@ -104,8 +105,8 @@ class Data:
 
     @property
     def still(self) -> bool:
-        """Whether there are no data channels to be ticked."""
-        return self._channels is None
+        """Whether nothing waits to be sent, nor is the peer slowed: until then there is nothing to be done ten times a second."""
+        return self._channels is None or (self._peer not in self._peer.relay.sending and not self._channels.buffered)
 
     def _spare(self) -> float:
         """Bytes a second that sound and pictures leave of the peer's link, a share of it at least; 0 when it gets none of them: all."""
@@ -135,6 +136,7 @@ class Data:
         if self._peer not in self._peer.relay.sending:
             self._peer.relay.sending.add(self._peer)
             self._at = self._peer.relay.now()
+            self._peer.endpoint.due = 0.0
         self._debt += cost
         if self._channels is not None:
             self._channels.hold(int(self._debt) + self._slowest)

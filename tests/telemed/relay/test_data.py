@@ -72,6 +72,29 @@ async def test_messages_reach_the_others_of_the_room_with_label_and_sender() -> 
             end.close()
 
 
+async def test_a_peer_rests_while_nothing_is_said_and_wakes_for_a_message_either_way() -> None:
+    async with relay() as made:
+        a, b = End(made, "a"), End(made, "b")
+        for end in (a, b):
+            await end.ready()
+        peers = [end.peer for end in (a, b)]
+        await until(lambda: all(peer.endpoint.due > 0 for peer in peers))
+        assert a.channels is not None
+        a.channels.send("vitals", "", "1")
+        await until(lambda: ("vitals", "1") in b.heard)
+        await until(lambda: all(peer.endpoint.due > 0 and not peer.data.waiting for peer in peers))
+        a.peer.endpoint.due = b.peer.endpoint.due = made.now() + 1000
+        a.channels.send("file", "", bytes(20_000))
+        await until(lambda: a.peer in made.sending)
+        assert a.peer.endpoint.due == 0.0, "what it has cost is to wear off"
+        await until(lambda: len(b.heard) == 2 and b.peer.endpoint.due < made.now() + 10)
+        b.peer.endpoint.due = made.now() + 1000
+        b.peer.send_data("file", "a", bytes(1000))
+        assert b.peer.endpoint.due == 0.0, "what waits is paced, and given up when it is not taken"
+        for end in (a, b):
+            end.close()
+
+
 async def test_channels_that_come_with_a_later_offer_and_go_with_another() -> None:
     async with relay() as made:
         a, b = End(made, "a"), End(made, "b")
