@@ -75,6 +75,72 @@ class Cluster:
         return self.url(name)
 
 
+class Fresh:
+    """A migrated database that is emptied instead of made anew, which takes a tenth of the time; made anew where its schema was changed."""
+
+    NAME, TEMPLATE = "hub_test", "template_hub"
+    PAGES = 4  # a table with more is truncated: what is deleted stays in it and in its indexes
+    SCHEMA = (
+        "SELECT md5(string_agg(x, ',' ORDER BY x)) FROM (SELECT format('%s %s %s %s', c.relname, a.attname, a.atttypid, a.attnotnull) AS x "
+        "FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid WHERE c.relnamespace = 'public'::regnamespace AND a.attnum > 0 "
+        "UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' "
+        "UNION ALL SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'public'::regnamespace "
+        "UNION ALL SELECT tgname FROM pg_trigger UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace) y"
+    )
+    TABLES = "SELECT tablename, pg_relation_size(format('public.%I', tablename)) / 8192 FROM pg_tables WHERE schemaname = 'public'"
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self._schema = ""
+        self._rows: dict[str, list[Any]] = {}
+        self._sequences: list[Any] = []
+
+    async def url(self) -> str:
+        if self._schema:
+            connection = await asyncpg.connect(self.cluster.url(self.NAME))
+            try:
+                if await self._emptied(connection):
+                    return self.cluster.url(self.NAME)
+            except asyncpg.PostgresError:
+                pass
+            finally:
+                await connection.close()
+        url = await self.cluster.create(self.NAME, self.TEMPLATE)
+        await self._learn(url)
+        return url
+
+    async def _learn(self, url: str) -> None:
+        if self._schema:
+            return
+        connection = await asyncpg.connect(url)
+        try:
+            self._rows = {table: await connection.fetch(f'SELECT * FROM "{table}"') for table, _ in await connection.fetch(self.TABLES)}
+            self._sequences = await connection.fetch(
+                "SELECT sequencename, coalesce(last_value, start_value), last_value IS NOT NULL FROM pg_sequences "
+                "WHERE schemaname = 'public'"
+            )
+            self._schema = await connection.fetchval(self.SCHEMA)
+        finally:
+            await connection.close()
+
+    async def _emptied(self, connection: Any) -> bool:
+        """False when it cannot be what it was."""
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        if await connection.fetchval(self.SCHEMA) != self._schema:
+            return False
+        async with connection.transaction():
+            for table, pages in await connection.fetch(self.TABLES):
+                if pages:
+                    await connection.execute(f'{"TRUNCATE" if pages > self.PAGES else "DELETE FROM"} "{table}"')
+                if rows := self._rows[table]:
+                    marks = ", ".join(f"${n + 1}" for n in range(len(rows[0])))
+                    await connection.executemany(f'INSERT INTO "{table}" VALUES ({marks})', rows)
+            await connection.executemany("SELECT setval(format('public.%I', $1::text)::regclass, $2, $3)", self._sequences)
+        return True
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     if not _binary("initdb"):
@@ -103,9 +169,15 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgresql_template(cluster: Cluster) -> Cluster:
-    _now(_migrated(_now(cluster.create("template_hub"))))
-    return cluster
+def postgresql_fresh(cluster: Cluster) -> Fresh:
+    _now(_migrated(_now(cluster.create(Fresh.TEMPLATE))))
+    return Fresh(cluster)
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql_fresh: Fresh) -> Cluster:
+    """Where databases can be made from `template_hub`."""
+    return postgresql_fresh.cluster
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -116,7 +188,7 @@ async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
         yield f"sqlite:///{path}"
     else:
-        yield await request.getfixturevalue("postgresql_template").create("hub_test", "template_hub")
+        yield await request.getfixturevalue("postgresql_fresh").url()
 
 
 @pytest.fixture
