@@ -82,7 +82,7 @@ class Notes:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._waiting and (not self._busy):
+        if self._waiting and not self._busy:
             self._task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
