@@ -70,9 +70,10 @@ class PostgresDirectory(SqlDirectory):
         found = await self.find(room)
         if found is not None:
             return found
-        # A statement sees the relays as they were when it began: held, so that two fronts cannot see different ones.
+        # A statement sees the relays and rooms as they were when it began. One room is placed at a time, in all fronts: otherwise
+        # those that come at once, as after a relay's death, all see the same relay as the emptiest and are heaped on it.
         async with self._connection() as c, c.transaction():
-            await c.execute("SELECT pg_advisory_xact_lock(hashtextextended('telemed ' || $1, 0))", room)
+            await c.execute("SELECT pg_advisory_xact_lock(hashtextextended('telemed placing', 0))")
 
             async def run(sql: str, *args: Any) -> list[Any]:
                 return list(await c.fetch(self._sql(sql), *args))

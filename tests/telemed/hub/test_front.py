@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+from collections import Counter
 from typing import Any
 
 import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from telemed.directory.ports import Node
 from telemed.sealed import pass_word
 from tests.telemed.hub.cluster import Cluster
 from tests.telemed.rooms.fake import BOTH, WATCH
@@ -45,6 +47,16 @@ async def test_rooms_are_spread_and_each_is_on_one_relay_whatever_front_is_asked
     assert all(2 <= len(rooms) <= 6 for rooms in held), held
     for client in clients:
         await client.close()
+
+
+async def test_rooms_that_come_at_once_are_not_heaped_on_one_relay(c: Cluster) -> None:
+    nodes = [Node(name, f"127.0.0.1:{n}") for n, name in enumerate("abc", 1)]
+    for _ in range(3):
+        await c.front()
+    for node in nodes:
+        await c.directories[0].beat(node, [])
+    placed = await asyncio.gather(*(c.directories[n % 3].place(f"room-{n}") for n in range(60)))
+    assert Counter(node.id for node in placed) == {"a": 20, "b": 20, "c": 20}
 
 
 async def test_a_relay_that_dies_is_replaced_by_another_and_the_room_goes_on(c: Cluster) -> None:
