@@ -69,10 +69,7 @@ def quick(
     interaction and action are words of ours; versions and patients give ids, which need no escaping.
     """
     said = f'{{"t":{t},"i":"{interaction}","a":"{action}","s":{status}'
-    if len(versions) == 1:
-        v = versions[0]
-        said += f',"e":["{v.type}/{v.id}/_history/{v.version}"]'
-    elif versions:
+    if versions:
         said += ',"e":["' + '","'.join([f"{v.type}/{v.id}/_history/{v.version}" for v in versions]) + '"]'
     if patients:
         said += ',"w":["' + '","'.join(patients) + '"]'

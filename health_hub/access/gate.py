@@ -72,16 +72,16 @@ class Access:
         more: dict[str, Any] = {}
         if len(patients) > PATIENTS:
             more["more"] = len(patients) - PATIENTS
-            patients = patients[:PATIENTS]
         if self.refused and not results:
             more["note"] = f"{self.refused} entries were refused"
         if results:
             more["first"] = any(r.first for r in results)
         if self.request_id:
             more["request"] = self.request_id
-        if len(versions) > RESOURCES:
-            versions = versions[:RESOURCES]
-        said = entries.quick(time.time_ns() // 1_000_000, interaction, action, status, same, target[:2000], versions, patients, **more)
+        now = time.time_ns() // 1_000_000
+        said = entries.quick(
+            now, interaction, action, status, same, target[:2000], versions[:RESOURCES], patients[:PATIENTS], **more
+        )
         if not results:
             self.shown.clear()
             self.refused = 0

@@ -32,8 +32,7 @@ class Notes:
         """Done when the record (JSON; several with commas between) is durable."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((record, done))
-        if not self._busy:
-            self._look()
+        self._look()
         return done
 
     async def close(self) -> None:
@@ -53,8 +52,7 @@ class Notes:
     def back(self, notes: Sequence[Note]) -> None:
         if notes:
             self._waiting[:0] = notes
-            if not self._busy:
-                self._look()
+            self._look()
 
     @staticmethod
     def settle(notes: Sequence[Note], error: Exception | None = None) -> None:
@@ -72,7 +70,9 @@ class Notes:
         return self._task is not None and not self._task.done()
 
     def _look(self) -> None:
-        """While none is under way: begins a flush when enough wait, or sees to it that one begins in a moment."""
+        """Begins a flush when enough wait, or sees to it that one begins in a moment; after one under way it is called again."""
+        if self._busy or not self._waiting:
+            return
         if len(self._waiting) >= self.under_way() // 3:
             self._flush()
         elif self._timer is None:
@@ -91,8 +91,7 @@ class Notes:
                 await self._write(notes)
         finally:
             self._task = None
-            if self._waiting:
-                self._look()
+            self._look()
 
     async def _write(self, notes: list[Note]) -> None:
         try:

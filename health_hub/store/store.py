@@ -100,7 +100,8 @@ class Store:
         self.secret = bytes.fromhex(await self.setting("secret", secrets.token_hex(32)))
         self.trail = Trail(self.database, key.encode() or self.secret)
         await self.parameters.load()
-        self.stale_index = await self.setting("index", fingerprint()) != fingerprint()
+        index = fingerprint()
+        self.stale_index = await self.setting("index", index) != index
         await sweep(self.database)
 
     async def setting(self, name: str, default: str) -> str:

@@ -32,7 +32,6 @@ def on_change(forget: Callable[[], None]) -> None:
 
 def _changed() -> None:
     params.cache_clear()
-    _described.cache_clear()
     by_url.cache_clear()
     for forget in _on_change:
         forget()
@@ -152,13 +151,6 @@ def fingerprint(resource_type: str | None = None) -> str:
     """Changes whenever the same resource (of this type) would be indexed otherwise."""
     digest = hashlib.blake2b(f"{EXTRACTION} {settings.zone} {settings.base()}".encode(), digest_size=16)
     for name in (resource_type,) if resource_type else tables.RESOURCE_TYPES:
-        digest.update(_described(name))
+        for code, param in sorted(params(name).items()):
+            digest.update(f"{name} {code} {param.url} {param.type} {param.expression} {param.targets} {param.components}\n".encode())
     return digest.hexdigest()
-
-
-@cache
-def _described(name: str) -> bytes:
-    return "".join(
-        f"{name} {code} {param.url} {param.type} {param.expression} {param.targets} {param.components}\n"
-        for code, param in sorted(params(name).items())
-    ).encode()
