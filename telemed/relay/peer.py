@@ -27,6 +27,7 @@ CLOSED_SECONDS: Final = 45.0
 CONNECT_SECONDS: Final = 30.0  # from the first answer until the handshake is done, however many offers follow
 MAX_TRACKS: Final = 8
 MAX_ADDRESSES: Final = 16
+MAX_FRAGMENTS: Final = 3  # the pair in use may bear the name before the last (see `on_stun`), and lives until a newer one is checked
 MAX_SSRCS: Final = 1024  # that one peer sends with, RTP and RTCP, from the handshake to the end
 
 
@@ -40,7 +41,7 @@ class Peer:
         self.endpoint = relay.forwarding.endpoint(self)
         self.ufrag, self.password = _credentials()
         self.remote: tuple[str, str] | None = None
-        self.fragments = [self.ufrag]  # ours, newest last; the one before stays valid during an ICE restart
+        self.fragments = [self.ufrag]  # ours, newest last; earlier ones stay valid after an ICE restart
         self.passwords = {self.ufrag: self.password.encode()}
         self.addresses: list[Address] = []
         self.dtls: Dtls | None = None
@@ -161,10 +162,10 @@ class Peer:
             self.ufrag, self.password = _credentials()
             self.fragments.append(self.ufrag)
             self.passwords[self.ufrag] = self.password.encode()
-            for old in self.fragments[:-2]:
+            for old in self.fragments[:-MAX_FRAGMENTS]:
                 self.passwords.pop(old, None)
                 self.relay.fragments.pop(old, None)
-            del self.fragments[:-2]
+            del self.fragments[:-MAX_FRAGMENTS]
         self.remote = remote
         self.relay.fragments[self.ufrag] = self
         self.endpoint.named(f"{self.ufrag}:{plan.ufrag}", self.passwords[self.ufrag])
@@ -239,9 +240,9 @@ class Peer:
 
     # Datagrams.
 
-    def on_stun(self, request: stun.Message, fragment: str, address: Address) -> None:
-        """A binding request whose user name begins with our fragment (RFC 8445 7.3)."""
-        password = self.passwords.get(fragment)
+    def on_stun(self, request: stun.Message, ours: str, theirs: str, address: Address) -> None:
+        """A binding request (RFC 8445 7.3) with the user name "ours:theirs", where `ours` is one of our fragments."""
+        password = self.passwords.get(ours)
         if password is None or not request.authentic(password):
             return
         if stun.ICE_CONTROLLED in request.attributes:
@@ -252,7 +253,10 @@ class Peer:
         self._know(address)
         self.relay.forwarding.send_to(address, stun.success(request, host, port, password))
         fresh = self.endpoint.address is None and self.endpoint.tcp is None
-        if fresh or (stun.USE_CANDIDATE in request.attributes and fragment == self.fragments[-1]):
+        # Of the present session are also the peer's new sockets under our name of before: browsers pair them with our address as they
+        # know it, keep that name when our answer comes with a new one for the same address, and nominate that pair.
+        present = ours == self.fragments[-1] or (self.remote is not None and theirs == self.remote[0])
+        if fresh or (present and stun.USE_CANDIDATE in request.attributes):
             self._use(address)
         if self.state is PeerState.INTERRUPTED:
             self._set_state(PeerState.CONNECTED if self.endpoint.rx is not None else PeerState.CONNECTING)

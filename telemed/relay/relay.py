@@ -271,12 +271,12 @@ class Relay:
             return
         if message.kind != stun.REQUEST:
             return
-        fragment = message.username.partition(":")[0]
-        peer = self.fragments.get(fragment)
+        ours, _, theirs = message.username.partition(":")
+        peer = self.fragments.get(ours)
         if peer is None:
             self.forwarding.strangers += 1
             return
-        peer.on_stun(message, fragment, address)
+        peer.on_stun(message, ours, theirs, address)
 
     def on_dtls(self, endpoint: Endpoint, data: bytes) -> None:
         endpoint.owner.on_dtls(data)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
@@ -44,6 +45,18 @@ async def until(condition: Callable[[], Any], meanwhile: Callable[[], Any] = lam
         while not condition():
             meanwhile()
             await asyncio.sleep(0.005)
+
+
+def stranger() -> socket.socket:
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.setblocking(False)
+    s.bind(("127.0.0.1", 0))
+    return s
+
+
+def silent() -> Transport:
+    """One whose description can be offered, and who never sends."""
+    return Transport(Certificate(), lambda data, size: None, lambda data: None)
 
 
 class Honest:

@@ -5,7 +5,6 @@ import logging
 import os
 import random
 import secrets
-import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,7 +20,7 @@ from telemed.relay.build import Form
 from telemed.relay.dtls import Certificate, Dtls
 from telemed.relay.peer import CONNECT_SECONDS, MAX_ADDRESSES, MAX_SSRCS
 from telemed.wire import stun
-from tests.telemed.relay.honest import Ear, call, offered, until
+from tests.telemed.relay.honest import Ear, call, offered, silent, stranger, until
 
 MANY = 10_000
 AT_ONCE = 50  # datagrams before the relay has its turn: the kernel's buffer is not what is tried here
@@ -48,18 +47,6 @@ def check(remote: session.Remote, *more: tuple[int, bytes]) -> bytes:
     """A binding request that the relay takes for its peer's own."""
     attributes = [(stun.USERNAME, f"{remote.ufrag}:x".encode()), (stun.ICE_CONTROLLING, bytes(8)), *more]
     return stun.build(stun.REQUEST, secrets.token_bytes(12), attributes, remote.password.encode())
-
-
-def stranger() -> socket.socket:
-    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    s.setblocking(False)
-    s.bind(("127.0.0.1", 0))
-    return s
-
-
-def silent() -> Transport:
-    """One whose description can be offered, and who never sends."""
-    return Transport(Certificate(), lambda data, size: None, lambda data: None)
 
 
 async def test_offers_that_nothing_follows(form: Form) -> None:
