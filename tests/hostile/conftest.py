@@ -1,12 +1,15 @@
 """One server for all tests of this folder; after each of them it still works, and at the end it is held to account."""
 
 import asyncio
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tests.hostile import wire
 from tests.hostile.server import CPU_SECONDS, GAP_SECONDS, Attacked
 
 HERE = Path(__file__).parent
@@ -27,6 +30,41 @@ def _attacked(database: str) -> Iterator[Attacked]:
 @pytest.fixture(scope="session")
 def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
     yield from _attacked(f"sqlite:///{tmp_path_factory.mktemp('hostile') / 'hub.db'}")
+
+
+class Trickle(threading.Thread):
+    """The head of a request that never ends, a letter a second; `took`: seconds until the server gave it up."""
+
+    PATIENCE = 50.0
+
+    def __init__(self, port: int) -> None:
+        super().__init__(daemon=True)
+        self._port = port
+        self.took = self.PATIENCE
+
+    def run(self) -> None:
+        with wire.connect(self._port) as s:
+            s.settimeout(1)
+            s.sendall(b"GET /fhir/Patient/an HTTP/1.1\r\nHost: a\r\nX-A: ")
+            began = time.monotonic()
+            while time.monotonic() - began < self.PATIENCE:
+                try:
+                    s.sendall(b"a")
+                    if s.recv(10) == b"":
+                        break
+                except TimeoutError:
+                    pass
+                except OSError:
+                    break
+            self.took = time.monotonic() - began
+
+
+@pytest.fixture(scope="session", autouse=True)
+def trickle(on_sqlite: Attacked) -> Trickle:
+    """Begun with the first test of this folder: half a minute goes by while others run."""
+    thread = Trickle(on_sqlite.port)
+    thread.start()
+    return thread
 
 
 @pytest.fixture(scope="session")

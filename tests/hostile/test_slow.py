@@ -6,6 +6,7 @@ import threading
 import time
 
 from tests.hostile import wire
+from tests.hostile.conftest import Trickle
 from tests.hostile.server import Attacked
 from tests.hostile.shapes import patient
 
@@ -37,22 +38,10 @@ def test_slow_heads_and_bodies_hold_nobody_up(hub: Attacked) -> None:
             s.close()
 
 
-def test_a_head_that_never_ends_is_given_up(hub: Attacked) -> None:
+def test_a_head_that_never_ends_is_given_up(trickle: Trickle) -> None:
     """After half a minute, whatever trickles in."""
-    with wire.connect(hub.port) as s:
-        s.sendall(b"GET /fhir/Patient/an HTTP/1.1\r\nHost: a\r\nX-A: ")
-        began = time.monotonic()
-        while time.monotonic() - began < 50:
-            try:
-                s.sendall(b"a")
-                s.settimeout(1)
-                if s.recv(10) == b"":
-                    break
-            except TimeoutError:
-                pass
-            except OSError:
-                break
-        assert time.monotonic() - began < 48
+    trickle.join(trickle.PATIENCE + 5)
+    assert 20 < trickle.took < 48
 
 
 def test_clients_that_vanish_while_they_send(either: Attacked) -> None:
