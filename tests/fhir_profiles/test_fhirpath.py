@@ -148,7 +148,7 @@ def test_hostile_expressions_end(expression: str) -> None:
     with pytest.raises(FHIRPathError) as refused:
         compile_(expression).items(BIG)
     assert refused.value.kind == "limit"
-    assert time.process_time() - start < 5
+    assert time.process_time() - start < 30
 
 
 def test_numbers_beyond_sense_are_empty() -> None:

@@ -11,8 +11,8 @@ from typing import Any
 from bench.processes import Hub, cpu, memory
 from tests.hostile import wire
 
-CPU_SECONDS = 5.0  # most work one test's requests may cause, in seconds of CPU of the server: wall time depends on the neighbours
-GAP_SECONDS = 5.0  # longest wait of a second client
+CPU_SECONDS = 20.0  # most work one test's requests may cause, in seconds of CPU of the server: wall time depends on the neighbours
+GAP_SECONDS = 15.0  # longest wait of a second client
 GROWTH_MB = 400.0  # of the server's memory over the whole run, hostile bodies of 64 MiB among it
 PEAK_MB = 1200.0  # of its memory at any time: a body of 64 MiB, and what it becomes
 
