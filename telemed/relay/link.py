@@ -153,8 +153,11 @@ class Link:
             if slot.kind == "audio":
                 continue
             starved = choice.paused and choice.reason == "bandwidth"
-            chosen = (starved, slot.layer, slot.temporal) if choice.paused else (starved, choice.rid, choice.temporal)
-            if chosen != (slot.starved, slot.layer, slot.temporal):
-                slot.starved, slot.layer, slot.temporal = chosen
+            # What stopped coming; the forwarder stays where it is, so that the first frame that comes again is seen.
+            dry = choice.paused and choice.reason == "source" and slot.track is not None and slot.track.dried(now)
+            layer, temporal = (slot.layer, slot.temporal) if choice.paused else (choice.rid, choice.temporal)
+            chosen = (starved, dry, choice.reason, layer, temporal)
+            if chosen != (slot.starved, slot.dry, slot.limited, slot.layer, slot.temporal):
+                slot.starved, slot.dry, slot.limited, slot.layer, slot.temporal = chosen
                 slot.update()
         self._estimator.want(self._allocator.following, self._allocator.everything)

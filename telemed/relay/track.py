@@ -190,6 +190,10 @@ class Track:
                 out.append((name, -1, int(rate * of[-1])))
         return out
 
+    def dried(self, now: float) -> bool:
+        """Whether packets came, and come no more."""
+        return bool(self.streams) and not self.active(now)
+
     def active(self, now: float) -> list[str]:
         """Rids that carry packets at present, low to high. Browsers stop layers that their uplink cannot hold."""
         return [rid for rid in (self.rids or ("",)) if rid in self.streams and now - self.streams[rid].last_time < 2.0]
@@ -222,6 +226,8 @@ class Slot:
         self.temporal = -1
         self.waits = 0  # seconds that layers chosen within the stream were not taken up
         self.starved = False  # the allocation found no room for it
+        self.dry = False  # nothing comes of it any more
+        self.limited: str | None = None  # why the allocation chose no more (allocate.Reason); None: it has not chosen yet
         self.told: LayerChoice | None = None
         self.lost_fraction = 0.0
         self.jitter_ms = 0.0
@@ -238,7 +244,8 @@ class Slot:
         self.track = track
         self.peer.reports.allocate_soon()
         self.told = None
-        self.starved = False
+        self.starved = self.dry = False
+        self.limited = None
         if track is not None:
             track.slots.append(self)
             self.layer, self.temporal = self.start_layer(), -1
@@ -352,7 +359,10 @@ class Slot:
         names = self.track.names
         best = self.wanted_layer if self.wanted_layer in names else next(reversed(names), "")
         if not limited and (self.temporal >= 0 or (names and self.layer != best)):
-            limited = "bandwidth"
+            # The best of what comes is not the best there is: the publisher's link carries no more.
+            limited = "bandwidth" if self.limited is None or self.limited == "bandwidth" else "source"
+        if not paused and self.dry:
+            paused, limited = True, "source"
         rate = int(self.track.rate(self.layer))
         choice = LayerChoice(self.track.id, self.layer, self.temporal, paused, limited, rate)  # type: ignore[arg-type]
         before = self.told

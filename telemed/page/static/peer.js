@@ -2,6 +2,7 @@
 
 import { Emitter } from "./events.js";
 import { adorn, describeLayers, encodings, preferVp8 } from "./codecs.js";
+import { Playout } from "./playout.js";
 
 const CUT_MS = 1200; // disconnected for this long: restart
 const RETRY_MS = [3000, 4000, 6000, 8000];
@@ -86,8 +87,16 @@ export class Peer extends Emitter {
     return this.slots.find((s) => s.track === id)?.transceiver.mid ?? null;
   }
 
+  /** Holds sound back for as long as its statistics ask for. */
+  hold(r) {
+    const slot = this.slots.find((s) => s.transceiver.mid === r.mid), receiver = slot?.transceiver.receiver;
+    if (!receiver || !("jitterBufferTarget" in receiver)) return;
+    const ms = slot.playout.take(r) || null;
+    if (receiver.jitterBufferTarget !== ms) receiver.jitterBufferTarget = ms;
+  }
+
   #slot(kind) {
-    const slot = { kind, transceiver: this.pc.addTransceiver(kind, { direction: "recvonly" }), track: null };
+    const slot = { kind, transceiver: this.pc.addTransceiver(kind, { direction: "recvonly" }), track: null, playout: new Playout() };
     if (kind === "video") {
       preferVp8(slot.transceiver, RTCRtpReceiver);
       describeLayers(slot.transceiver);

@@ -1,9 +1,11 @@
 // What this person sends: microphone, camera and screen, their switches, and telling the room that they are off.
 
 import { $, setIcon } from "./dom.js";
-import { LOW_AUDIO_BPS, AUDIO_BPS } from "./codecs.js";
+import { LOW_AUDIO_BPS, encodings } from "./codecs.js";
 import { onLanguage, t } from "./texts.js";
+import { LEAST_BPS, Outgoing, Uplink } from "./uplink.js";
 
+const LEAST_SCREEN_BPS = 60000;
 const RIGHT = { microphone: "audio", camera: "video", screen: "screen", "screen-audio": "screen" };
 
 export class Publishing {
@@ -16,6 +18,7 @@ export class Publishing {
     this.screen = []; // tracks of the shared screen
     this.mine = new Map(); // source -> own TrackInfo, as the relay knows it
     this.mode = "auto";
+    this.uplink = new Uplink();
     $("mic").onclick = () => this.toggle("microphone");
     $("camera").onclick = () => this.toggle("camera");
     $("screen").onclick = () => (this.screen.length ? this.stopScreen() : this.startScreen());
@@ -23,6 +26,7 @@ export class Publishing {
     onLanguage(() => this.paint());
   }
 
+  #outgoing = new Outgoing();
   #told = new Map(); // source -> whether the relay was last told that it is muted
 
   may(source) { return this.room.me?.rights.includes(RIGHT[source]) ?? false; }
@@ -30,6 +34,8 @@ export class Publishing {
   /** Puts everything there is on a new peer. */
   all() {
     this.mine.clear();
+    this.uplink.forget();
+    this.#outgoing = new Outgoing();
     for (const source of ["microphone", "camera"]) {
       const track = this.media[source];
       if (track && this.may(source) && (source !== "camera" || this.on.camera)) this.room.peer.publish(source, track);
@@ -132,11 +138,43 @@ export class Publishing {
     this.paint();
   }
 
-  /** auto, low or audio: how much goes up. */
+  /** What the connection's statistics say of the way up. Returns whether that changes anything. */
+  measure(stats) {
+    const found = this.#outgoing.read(stats, performance.now());
+    this.uplink.learn(found.now, found.pair);
+    const other = found.sent !== undefined && this.uplink.take(found);
+    this.save(this.mode); // also what could not be set the last time, since another change was on its way
+    return other;
+  }
+
+  /** Whether pictures go up smaller than they could, or not at all, because of the link. */
+  get less() { return this.uplink.video !== Infinity && (this.screen.length > 0 || (this.on.camera && Boolean(this.media.camera))); }
+
+  /** The link is another one: what was learnt of it holds no more. */
+  forget() {
+    this.uplink.forget();
+    this.save(this.mode);
+  }
+
+  /** auto, low or audio: how much goes up, within what the link holds. */
   save(mode) {
     this.mode = mode;
-    this.#limit("microphone", (e) => { e.maxBitrate = mode === "auto" ? AUDIO_BPS : LOW_AUDIO_BPS; });
-    this.#limit("camera", (e, i) => { e.active = mode === "auto" || (mode === "low" && i === 0); });
+    const { uplink } = this, free = uplink.video === Infinity;
+    this.#limit("microphone", (e) => { e.maxBitrate = mode === "auto" ? uplink.sound : LOW_AUDIO_BPS; });
+    // What a shared screen shows is read: it has what there is, the camera waits.
+    const camera = this.screen.length && !free ? 0 : uplink.video;
+    this.#pictures("camera", (i) => camera > 0 && ((mode === "auto" && free) || (mode !== "audio" && i === 0)), camera, uplink.frames);
+    this.#pictures("screen", (i) => free || i === 0, Math.max(uplink.video, LEAST_SCREEN_BPS), 5);
+  }
+
+  #pictures(source, active, bps, frames) {
+    const full = encodings(source, this.room.peer?.phone);
+    this.#limit(source, (e, i) => {
+      e.active = Boolean(active(i));
+      if (i || !full[0].maxBitrate) return;
+      e.maxBitrate = Math.round(Math.max(LEAST_BPS, Math.min(full[0].maxBitrate, bps)));
+      e.maxFramerate = Math.min(full[0].maxFramerate, bps < full[0].maxBitrate ? frames : Infinity);
+    });
   }
 
   // Only what has been negotiated can be changed; before, the offer's encodings hold.

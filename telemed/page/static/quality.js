@@ -15,7 +15,7 @@ export function level({ lost = 0, jitter = 0, round = 0, mos = 0 }) {
   return found;
 }
 
-/** Emits `level`. */
+/** Emits `level`, and `stats` (RTCStatsReport) of the peer in use. */
 export class Quality extends Emitter {
   constructor(signalling) {
     super();
@@ -52,7 +52,10 @@ export class Quality extends Emitter {
   async measure() {
     const { peer } = this;
     if (!peer || peer.closed) return;
-    const now = sums(await peer.pc.getStats()), last = this.#last;
+    const stats = await peer.pc.getStats();
+    if (peer !== this.peer || peer.closed) return;
+    this.emit("stats", stats);
+    const now = sums(stats), last = this.#last;
     this.#last = now;
     if (this.firstFrame === null && now.frames > 0) this.firstFrame = performance.now() - this.begun;
     if (last && now.time > last.time) {

@@ -13,6 +13,7 @@ import { Panel } from "./panel.js";
 import { Peer } from "./peer.js";
 import { People } from "./people.js";
 import { Publishing } from "./publishing.js";
+import { Pulse } from "./pulse.js";
 import { Quality, level } from "./quality.js";
 import { Recording } from "./recording.js";
 import { Signalling } from "./signalling.js";
@@ -125,6 +126,7 @@ export class Room {
     this.tiles.on("prefer", (wish) => this.signalling.request({ type: "prefer", ...wish }).catch(() => {}));
     this.tiles.on("weak", (weak) => { this.quality.weak = weak; this.quality.judge(); this.#weak(); });
     this.quality.on("level", () => this.#weak());
+    this.quality.on("stats", (stats) => this.#measured(stats));
     // Back on a network, perhaps another one: the old address is not waited for.
     addEventListener("online", () => setTimeout(() => { if (this.signalling.state === "up") this.peer?.restart(); }, 300));
     addEventListener("pagehide", () => this.message.stop());
@@ -239,11 +241,19 @@ export class Room {
     this.peer = peer;
     this.channels.use(peer);
     this.quality.use(peer);
+    this.pulse = new Pulse();
     peer.on("track", (id, media) => {
       const info = this.tiles.tracks.get(id)?.info ?? tracks.find((track) => track.id === id);
       if (info) this.tiles.track(info, media);
     });
-    peer.on("state", () => this.#link());
+    let restarts = 0;
+    peer.on("state", () => {
+      this.#link();
+      if (!peer.up) return;
+      if (restarts !== peer.restarts) this.publishing.forget();
+      restarts = peer.restarts;
+      this.quality.measure(); // the link while it is empty
+    });
     peer.on("negotiated", () => this.publishing.save(this.mode));
     peer.on("gone", () => { if (this.peer === peer) this.#fresh([...this.tracks()]); });
     peer.on("problem", (error) => { if (error.text) this.note(own(error.text)); else console.warn(error); });
@@ -270,6 +280,16 @@ export class Room {
     this.tiles.track(track);
     this.peer?.want(track);
     this.list.paint();
+  }
+
+  // The way up and the sound that comes, brought to what the link does at present.
+  #measured(stats) {
+    if (this.publishing.measure(stats)) this.#weak();
+    for (const r of stats.values()) if (r.type === "inbound-rtp" && r.kind === "audio") this.peer.hold(r);
+    if (this.peer.up && this.signalling.state === "up" && this.pulse.take(stats, performance.now())) {
+      this.signalling.check();
+      this.peer.restart();
+    }
   }
 
   #quality(message) {
@@ -352,6 +372,7 @@ export class Room {
     if (this.noted) lines.push(this.noted, "");
     else if (weak === "paused") lines.push(t("weak.paused"), t("weak.paused-why"));
     else if (this.quality.level === 1 && this.quality.connected) lines.push(t("weak.sound"), t("weak.sound-why"));
+    else if (this.publishing.less) lines.push(t(this.publishing.uplink.video ? "weak.up" : "weak.up-none"), t("weak.up-why"));
     else if (weak === "lower") lines.push(t("weak.lower"), "");
     $("weak").hidden = !lines.length;
     $("weak").replaceChildren(...(lines.length ? [lines[0], ...(lines[1] ? [Object.assign(document.createElement("small"), { textContent: lines[1] })] : [])] : []));
@@ -386,7 +407,7 @@ export class Room {
   state() {
     return {
       screen: shown(), signalling: this.signalling.state, why: this.signalling.why, seq: this.signalling.seq, me: this.me, room: this.info, over: this.over?.reason ?? null,
-      ice: this.peer?.state ?? null, restarts: this.peer?.restarts ?? 0, mode: this.mode, level: this.quality.level, figures: this.quality.figures, weak: this.quality.weak,
+      ice: this.peer?.state ?? null, restarts: this.peer?.restarts ?? 0, mode: this.mode, level: this.quality.level, figures: this.quality.figures, weak: this.quality.weak, up: this.publishing.less ? this.publishing.uplink.video : null,
       overlay: this.overlay.reason, participants: [...this.people.values()], waiting: [...this.list.waiting.values()], tracks: [...this.tracks()], tiles: this.tiles.state(),
       letters: this.letters.list, layers: [...this.tiles.choices.values()], own: [...this.publishing.mine.values()], recording: this.recording.now, vitals: this.vitals.values,
       channels: [...this.channels.open.values()].map((c) => ({ label: c.label, state: c.readyState })), devices: { microphone: Boolean(this.media.microphone), camera: Boolean(this.media.camera), problem: this.media.problem },

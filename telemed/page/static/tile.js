@@ -61,7 +61,7 @@ export class Tile {
     this.off.lastChild.textContent = muted ? t("tile.muted") : "";
   }
 
-  /** Why the picture stands still ("" when it moves): bandwidth, source, asked, muted, lost; lower: it moves, but less sharp. */
+  /** Why the picture stands still ("" when it moves): bandwidth, source, asked, muted, lost; lower, lower-source: it moves, but less sharp. */
   because(reason) {
     const stopped = STILL.includes(reason);
     if (stopped && !STILL.includes(this.reason)) this.hold();
@@ -93,7 +93,7 @@ export class Tile {
     if (off) this.still.hidden = true;
     this.letters.hidden = !off && (this.video.videoWidth > 0 || !this.still.hidden);
     const name = this.person?.name ?? "";
-    const text = { bandwidth: "tile.bandwidth", source: "tile.source", asked: "tile.asked", lost: "tile.lost", lower: "tile.lower" }[this.reason];
+    const text = { bandwidth: "tile.bandwidth", source: "tile.source", asked: "tile.asked", lost: "tile.lost", lower: "tile.lower", "lower-source": "tile.lower-source" }[this.reason];
     const said = off && this.reason !== "lost" ? "" : text ? t(text, { name }) : "";
     this.why.hidden = !said;
     this.why.textContent = said;

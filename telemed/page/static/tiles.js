@@ -92,7 +92,7 @@ export class Tiles extends Emitter {
 
   layer(choice) {
     const { track, paused, reason } = choice;
-    if (paused || reason !== "bandwidth") this.lower.delete(track);
+    if (paused || (reason !== "bandwidth" && reason !== "source")) this.lower.delete(track);
     else if (!this.lower.has(track)) this.#lowered(track, this.choices.has(track));
     this.choices.set(track, choice);
     this.#look(track);
@@ -219,7 +219,7 @@ export class Tiles extends Emitter {
     if (person.link === "down") reason = "lost";
     else if (!info || info.muted) reason = "muted";
     else if (choice?.paused) reason = choice.reason || "bandwidth";
-    else if (this.lower.get(info.id)?.told) reason = "lower";
+    else if (this.lower.get(info.id)?.told) reason = choice.reason === "source" ? "lower-source" : "lower";
     tile.because(reason);
   }
 
