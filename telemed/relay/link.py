@@ -149,12 +149,13 @@ class Link:
         if not slots:
             return
         choices = self._allocator.choose(now, self._estimator.bitrate, wanted, self._estimator.proven)
-        for slot, choice in zip(slots, choices, strict=True):
+        for slot, want, choice in zip(slots, wanted, choices, strict=True):
             if slot.kind == "audio":
                 continue
             starved = choice.paused and choice.reason == "bandwidth"
             # What stopped coming; the forwarder stays where it is, so that the first frame that comes again is seen.
-            dry = choice.paused and choice.reason == "source" and slot.track is not None and slot.track.dried(now)
+            # A screen on which nothing moves is not sent.
+            dry = choice.paused and choice.reason == "source" and not want.screen and slot.track is not None and slot.track.dried(now)
             layer, temporal = (slot.layer, slot.temporal) if choice.paused else (choice.rid, choice.temporal)
             chosen = (starved, dry, choice.reason, layer, temporal)
             if chosen != (slot.starved, slot.dry, slot.limited, slot.layer, slot.temporal):

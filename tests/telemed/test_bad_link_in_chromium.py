@@ -114,7 +114,7 @@ def test_a_thin_way_up_is_left_to_sound(browser: Any, way: Way) -> None:  # noqa
         until(lambda: missed() < 0.03, 60)
         assert patient.state()["up"] is not None
         way.do(way.link.only, fragment(patient), WIDE, WIDE)
-        patient.until("s.up === null", 60)
+        patient.until("s.up === null", 120)
         until(lambda: received(doctor, "video")["frameHeight"] >= 360, 40)
         # Where not even a small picture fits it is paused, and the other side says why.
         patient.page.evaluate(

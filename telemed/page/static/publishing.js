@@ -1,7 +1,7 @@
 // What this person sends: microphone, camera and screen, their switches, and telling the room that they are off.
 
 import { $, setIcon } from "./dom.js";
-import { LOW_AUDIO_BPS, encodings } from "./codecs.js";
+import { LOW_AUDIO_BPS } from "./codecs.js";
 import { onLanguage, t } from "./texts.js";
 import { LEAST_BPS, Outgoing, Uplink } from "./uplink.js";
 
@@ -27,6 +27,7 @@ export class Publishing {
   }
 
   #outgoing = new Outgoing();
+  #full = new WeakMap(); // sender -> its encodings as they were at first: a browser without simulcast has others than it was asked for
   #told = new Map(); // source -> whether the relay was last told that it is muted
 
   may(source) { return this.room.me?.rights.includes(RIGHT[source]) ?? false; }
@@ -168,12 +169,12 @@ export class Publishing {
   }
 
   #pictures(source, active, bps, frames) {
-    const full = encodings(source, this.room.peer?.phone);
-    this.#limit(source, (e, i) => {
+    this.#limit(source, (e, i, full) => {
       e.active = Boolean(active(i));
-      if (i || !full[0].maxBitrate) return;
-      e.maxBitrate = Math.round(Math.max(LEAST_BPS, Math.min(full[0].maxBitrate, bps)));
-      e.maxFramerate = Math.min(full[0].maxFramerate, bps < full[0].maxBitrate ? frames : Infinity);
+      if (i) return;
+      const { maxBitrate = Infinity, maxFramerate = Infinity } = full, less = bps < maxBitrate;
+      set(e, "maxBitrate", less ? Math.round(Math.max(LEAST_BPS, bps)) : maxBitrate);
+      set(e, "maxFramerate", less ? Math.min(maxFramerate, frames) : maxFramerate);
     });
   }
 
@@ -182,7 +183,8 @@ export class Publishing {
     const sender = this.room.peer?.sender(source), parameters = sender?.getParameters();
     if (!parameters?.encodings?.length || !parameters.transactionId) return;
     const before = JSON.stringify(parameters.encodings);
-    parameters.encodings.forEach(change);
+    if (!this.#full.has(sender)) this.#full.set(sender, parameters.encodings.map((e) => ({ ...e })));
+    parameters.encodings.forEach((e, i) => change(e, i, this.#full.get(sender)[i] ?? {}));
     if (JSON.stringify(parameters.encodings) !== before) sender.setParameters(parameters).catch(() => {});
   }
 
@@ -208,4 +210,9 @@ export class Publishing {
     button.title = t(`${name}.${on ? "on" : "off"}`);
     setIcon(button, on ? name : `${name}-off`);
   }
+}
+
+// A limit that is none must not be there.
+function set(encoding, name, value) {
+  if (Number.isFinite(value)) encoding[name] = value; else delete encoding[name];
 }

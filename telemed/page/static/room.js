@@ -284,6 +284,7 @@ export class Room {
 
   // The way up and the sound that comes, brought to what the link does at present.
   #measured(stats) {
+    if (!this.peer) return;
     if (this.publishing.measure(stats)) this.#weak();
     for (const r of stats.values()) if (r.type === "inbound-rtp" && r.kind === "audio") this.peer.hold(r);
     if (this.peer.up && this.signalling.state === "up" && this.pulse.take(stats, performance.now())) {

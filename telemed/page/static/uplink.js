@@ -22,20 +22,21 @@ export class Uplink {
   /** The link is another one. */
   forget() {
     this.video = Infinity; // bit/s of all pictures; 0: none, Infinity: as the browser thinks
+    this.lean = false; // little but sound goes up, and even that fills the link
     this.queue = 0;
     this.#rounds = [];
     this.#begun = null; // what was at the first step down
     this.#before = this.#wait = 0;
     [this.#patience] = PATIENCE_MS;
-    this.#changed = this.#tried = this.#full = -Infinity;
+    this.#changed = this.#cut = this.#tried = this.#full = -Infinity;
     this.#calm = null;
     this.#failed = false; // the last try filled the queue
   }
 
-  #rounds; #begun; #before; #wait; #patience; #changed; #tried; #full; #calm; #failed;
+  #rounds; #begun; #before; #wait; #patience; #changed; #cut; #tried; #full; #calm; #failed;
 
   /** bit/s for the microphone. */
-  get sound() { return this.video < 90000 ? LOW_AUDIO_BPS : AUDIO_BPS; }
+  get sound() { return this.lean || this.video < 90000 ? LOW_AUDIO_BPS : AUDIO_BPS; }
 
   /** Pictures a second that fit. */
   get frames() { return this.video < 60000 ? 8 : this.video < 90000 ? 12 : 20; }
@@ -46,9 +47,9 @@ export class Uplink {
     this.#before = now;
     this.learn(now, round);
     this.queue = round > 0 ? round - Math.min(...this.#rounds.map((r) => r.round)) : 0;
-    const before = this.video;
+    const { video, lean } = this;
     this.video = this.#video(now, lost, sent);
-    return this.video !== before;
+    return this.video !== video || this.lean !== lean;
   }
 
   /** A round trip, ms: the least of late is that of an empty link. */
@@ -67,14 +68,17 @@ export class Uplink {
     this.#calm = null;
     const again = this.#full > -Infinity;
     this.#full = now;
-    // A queue that is full of another's packets is not made shorter by sending less.
-    if (now - this.#changed < HOLD_MS || !(again || (over && this.queue >= FULL_MS)) || sent < LEAST_BPS / 2 || sent > MOST_BPS) return this.video;
+    if (now - this.#changed < HOLD_MS || !(again || (over && this.queue >= FULL_MS)) || sent > MOST_BPS) return this.video;
+    if (sent < LEAST_BPS / 2) {
+      this.lean ||= over; // a queue alone may be another's
+      return this.video;
+    }
     if (this.video === Infinity) this.#begun = { queue: this.queue, sent, lost };
     this.#begun.lost = Math.max(this.#begun.lost, lost);
     if (this.#begun.lost < LOST && sent < 0.7 * this.#begun.sent && this.queue > 0.6 * this.#begun.queue) return this.#longer();
     this.#failed = now - this.#tried < TRIED_MS;
     if (this.#failed) this.#patience = Math.min(2 * this.#patience, PATIENCE_MS[1]);
-    this.#changed = now;
+    this.#changed = this.#cut = now;
     const less = LESS * Math.min(this.video, sent);
     return less < LEAST_BPS ? 0 : Math.min(less, TOP_BPS);
   }
@@ -88,7 +92,11 @@ export class Uplink {
   }
 
   #more(now) {
-    if (this.video === Infinity || this.#calm === null || now - this.#calm < this.#patience || now - this.#changed < this.#patience) return this.video;
+    // What was tried and held is gone on from soon.
+    const wait = this.#failed || this.#tried < this.#cut ? this.#patience : HOLD_MS;
+    if (this.#calm === null || now - this.#calm < wait || now - this.#changed < wait) return this.video;
+    this.lean = false;
+    if (this.video === Infinity) return Infinity;
     if (!this.#failed) this.#patience = Math.max(this.#patience / 2, PATIENCE_MS[0]);
     this.#failed = false;
     this.#changed = this.#tried = now;
