@@ -26,14 +26,15 @@ export class Uplink {
     this.queue = 0;
     this.#rounds = [];
     this.#begun = null; // what was at the first step down
-    this.#before = this.#wait = 0;
+    this.#before = 0;
     [this.#patience] = PATIENCE_MS;
-    this.#changed = this.#cut = this.#tried = this.#full = -Infinity;
+    this.#changed = this.#cut = this.#tried = -Infinity;
+    this.#full = false; // it was, the last time
     this.#calm = null;
     this.#failed = false; // the last try filled the queue
   }
 
-  #rounds; #begun; #before; #wait; #patience; #changed; #cut; #tried; #full; #calm; #failed;
+  #rounds; #begun; #before; #patience; #changed; #cut; #tried; #full; #calm; #failed;
 
   /** bit/s for the microphone. */
   get sound() { return this.lean || this.video < 90000 ? LOW_AUDIO_BPS : AUDIO_BPS; }
@@ -61,13 +62,13 @@ export class Uplink {
   #video(now, lost, sent) {
     const over = this.queue >= SOME_MS && lost >= LOST, full = over || this.queue >= FULL_MS;
     if (!full) {
-      this.#full = -Infinity;
+      this.#full = false;
       if (this.queue >= SOME_MS) this.#calm = null; else this.#calm ??= now;
       return this.#more(now);
     }
     this.#calm = null;
-    const again = this.#full > -Infinity;
-    this.#full = now;
+    const again = this.#full;
+    this.#full = true;
     if (now - this.#changed < HOLD_MS || !(again || (over && this.queue >= FULL_MS)) || sent > MOST_BPS) return this.video;
     if (sent < LEAST_BPS / 2) {
       this.lean ||= over; // a queue alone may be another's
@@ -93,7 +94,7 @@ export class Uplink {
 
   #more(now) {
     // What was tried and held is gone on from soon.
-    const wait = this.#failed || this.#tried < this.#cut ? this.#patience : HOLD_MS;
+    const wait = this.#tried < this.#cut ? this.#patience : HOLD_MS;
     if (this.#calm === null || now - this.#calm < wait || now - this.#changed < wait) return this.video;
     this.lean = false;
     if (this.video === Infinity) return Infinity;

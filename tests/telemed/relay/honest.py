@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -17,6 +18,7 @@ from telemed.relay.build import Form
 from telemed.relay.dtls import Certificate
 from telemed.relay.peer import Peer
 from telemed.relay.relay import Relay
+from telemed.wire import stun
 from tests.telemed.relay.forms import have
 
 PUBLISH: Mapping[str, Published] = {"0": Published(Source.MICROPHONE), "1": Published(Source.CAMERA)}
@@ -45,6 +47,12 @@ async def until(condition: Callable[[], Any], meanwhile: Callable[[], Any] = lam
         while not condition():
             meanwhile()
             await asyncio.sleep(0.005)
+
+
+def check(remote: session.Remote, *more: tuple[int, bytes], theirs: str = "x") -> bytes:
+    """A binding request that the relay takes for its peer's own."""
+    attributes = [(stun.USERNAME, f"{remote.ufrag}:{theirs}".encode()), (stun.ICE_CONTROLLING, bytes(8)), *more]
+    return stun.build(stun.REQUEST, secrets.token_bytes(12), attributes, remote.password.encode())
 
 
 def stranger() -> socket.socket:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 import random
-import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +19,7 @@ from telemed.relay.build import Form
 from telemed.relay.dtls import Certificate, Dtls
 from telemed.relay.peer import CONNECT_SECONDS, MAX_ADDRESSES, MAX_SSRCS
 from telemed.wire import stun
-from tests.telemed.relay.honest import Ear, call, offered, silent, stranger, until
+from tests.telemed.relay.honest import Ear, call, check, offered, silent, stranger, until
 
 MANY = 10_000
 AT_ONCE = 50  # datagrams before the relay has its turn: the kernel's buffer is not what is tried here
@@ -41,12 +40,6 @@ def bounded(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     yield
     assert len(caplog.records) <= LINES
     assert memory(os.getpid()) - before < MEGABYTES
-
-
-def check(remote: session.Remote, *more: tuple[int, bytes]) -> bytes:
-    """A binding request that the relay takes for its peer's own."""
-    attributes = [(stun.USERNAME, f"{remote.ufrag}:x".encode()), (stun.ICE_CONTROLLING, bytes(8)), *more]
-    return stun.build(stun.REQUEST, secrets.token_bytes(12), attributes, remote.password.encode())
 
 
 async def test_offers_that_nothing_follows(form: Form) -> None:

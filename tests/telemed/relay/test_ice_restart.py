@@ -1,7 +1,5 @@
 """ICE restarts: which socket of a peer is sent to, by the names that its checks bear (RFC 8445 7.3, 9)."""
 
-import secrets
-
 import pytest
 
 from bench.relay import session
@@ -9,14 +7,7 @@ from bench.relay.transport import Remote
 from telemed.relay.peer import MAX_FRAGMENTS
 from telemed.wire import stun
 from tests.telemed.relay.forms import Form
-from tests.telemed.relay.honest import Ear, call, silent, stranger, until
-
-
-def check(remote: Remote, theirs: str, nominates: bool = True) -> bytes:
-    attributes = [(stun.USERNAME, f"{remote.ufrag}:{theirs}".encode()), (stun.ICE_CONTROLLING, bytes(8))]
-    return stun.build(
-        stun.REQUEST, secrets.token_bytes(12), attributes + [(stun.USE_CANDIDATE, b"")] * nominates, remote.password.encode()
-    )
+from tests.telemed.relay.honest import Ear, call, check, silent, stranger, until
 
 
 @pytest.mark.parametrize("form", ["python", "compiled"])
@@ -32,7 +23,7 @@ async def test_new_sockets_are_followed_under_the_name_of_before_and_old_ones_ar
 
         async def asks(n: int, remote: Remote, theirs: str, nominates: bool = True) -> bool:
             """Whether the relay answers; by then it has decided."""
-            sockets[n].sendto(check(remote, theirs, nominates), relay.address)
+            sockets[n].sendto(check(remote, *[(stun.USE_CANDIDATE, b"")] * nominates, theirs=theirs), relay.address)
             found: list[bytes] = []
 
             def answered() -> bool:
@@ -74,7 +65,7 @@ async def test_new_sockets_are_followed_under_the_name_of_before_and_old_ones_ar
             offered()
         strangers = relay.forwarding.strangers
         for remote in (first, second, third):
-            sockets[0].sendto(check(remote, f"more{n}"), relay.address)
+            sockets[0].sendto(check(remote, (stun.USE_CANDIDATE, b""), theirs=f"more{n}"), relay.address)
         await until(lambda: relay.forwarding.strangers == strangers + 3, honest.speak)
         assert used() == 3
         for s in sockets:
