@@ -1,14 +1,15 @@
 """`python -m bench.guarded`: what access control and the audit trail cost, side by side; `--write` puts the table into docs/performance.md.
 
-Three hubs over one database, on one core, one after the other and again in the other order; PostgreSQL and the load generator on the other.
-What the trail costs is told from turn to turn, of two hubs that ran one after the other: many short turns say more than few long ones on a
-machine whose speed others change.
+Two hubs over one database, on one core, one after the other: without access control, and with it. PostgreSQL and the load generator are
+on the other core. The trail is left out and kept in turn within one process, on the same connections: two processes of the same program
+differ by a tenth, and a shared machine by more from one second to the next.
 """
 
 import argparse
 import asyncio
 import json
 import os
+import signal
 import statistics
 import sys
 import tempfile
@@ -22,12 +23,10 @@ from bench.processes import Hub, Postgres
 from bench.work import Measured, Work
 
 KINDS = tuple(os.environ.get("BENCH_KINDS", "read search create").split())
-WAYS = {
-    "open": ("`--no-auth`", False, "health_hub.cli"),
-    "policy": ("token and policy, no trail", True, "bench.untrailed"),
-    "trail": ("token, policy and trail", True, "health_hub.cli"),
-}
-WARM = 1.0  # seconds before each measurement
+WAYS = {"open": "`--no-auth`", "policy": "token and policy, no trail", "trail": "token, policy and trail"}
+SWITCH = {"policy": signal.SIGUSR1, "trail": signal.SIGUSR2}
+WARM = 0.3  # seconds before each measurement
+ROUNDS = 2  # times each hub is started
 FACILITY = "Organization/bench"
 BASE = "http://hub.bench/fhir"
 
@@ -48,13 +47,16 @@ async def token(database: str) -> str:
         await store.close()
 
 
-async def measure(args: argparse.Namespace) -> dict[tuple[str, str], list[Measured]]:
+Found = dict[tuple[str, str, int], list[Measured]]  # by way, kind of work and connections
+
+
+async def measure(args: argparse.Namespace) -> Found:
     os.environ["HEALTH_HUB_ACCESS_TOKEN_SECONDS"] = "86400"
     os.environ["HEALTH_HUB_BASE_URL"] = BASE  # one for all hubs: the index knows it
     postgres = Postgres(1) if args.database == "postgresql" else None
     folder = tempfile.TemporaryDirectory(prefix="hub-bench-")
     database = postgres.url if postgres else f"sqlite:///{folder.name}/hub.db"
-    found: dict[tuple[str, str], list[Measured]] = {}
+    found: Found = {}
     try:
         hub = Hub(database, 0)
         work = Work(hub.port, hub.pid, None)
@@ -63,18 +65,17 @@ async def measure(args: argparse.Namespace) -> dict[tuple[str, str], list[Measur
             await treated(work)
         patients, observations, each = work.patients, work.observations, work.each
         hub.stop()
-        for turn in range(args.turns):
-            for way in list(WAYS) if turn % 2 == 0 else reversed(list(WAYS)):
-                _, auth, program = WAYS[way]
-                hub = Hub(database, 0, auth=auth, program=program)
+        for round in range(ROUNDS):
+            for auth in (False, True):
+                hub = Hub(database, 0, auth=auth, program="bench.untrailed")
                 try:
                     held = await token(database) if auth else None
-                    work = Work(hub.port, hub.pid, postgres.pid if postgres else None, clients=args.clients, token=held)
-                    work.patients, work.observations, work.each = patients, observations, each
-                    for kind in KINDS:
-                        m = await work.timed(kind, args.seconds, WARM)
-                        found.setdefault((way, kind), []).append(m)
-                        print(way, m.row(), *m.failed[:2], flush=True)
+                    for clients in args.clients:
+                        work = Work(hub.port, hub.pid, postgres.pid if postgres else None, clients=clients, token=held)
+                        work.patients, work.observations, work.each = patients, observations, each
+                        for kind in KINDS:
+                            for turn in range(round, args.turns, ROUNDS):
+                                await one_turn(work, kind, args.seconds, turn, auth, found)
                 finally:
                     hub.stop()
         return found
@@ -82,6 +83,17 @@ async def measure(args: argparse.Namespace) -> dict[tuple[str, str], list[Measur
         if postgres:
             postgres.remove()
         folder.cleanup()
+
+
+async def one_turn(work: Work, kind: str, seconds: float, turn: int, auth: bool, found: Found) -> None:
+    """Each way once, the other way round every second time."""
+    ways = (["policy", "trail"] if turn // ROUNDS % 2 == 0 else ["trail", "policy"]) if auth else ["open"]
+    for way in ways:
+        if auth:
+            os.kill(work.server, SWITCH[way])
+        m = await work.timed(kind, seconds, WARM)
+        found.setdefault((way, kind, len(work.clients)), []).append(m)
+        print(way, len(work.clients), m.row(), *m.failed[:2], flush=True)
 
 
 async def treated(work: Work) -> None:
@@ -101,31 +113,40 @@ async def treated(work: Work) -> None:
         await client.call("POST", "/fhir", json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": entries}).encode())
 
 
-def table(args: argparse.Namespace, found: dict[tuple[str, str], list[Measured]]) -> str:
-    def rate(way: str, kind: str) -> float:
-        return statistics.median(m.rate for m in found[way, kind])
-
-    def cpu(way: str, kind: str) -> float:
-        return statistics.median((m.server_cpu + m.database_cpu) / m.count * 1e6 for m in found[way, kind])
-
+def table(args: argparse.Namespace, found: Found) -> str:
     names = {"read": "read by id", "search": "subject + code, newest 20", "create": "create Observation"}
+    connections = " ".join(map(str, args.clients))
     lines = [
         f"{machine()}; {args.database}, {args.observations:,} Observations of {args.patients:,} patients, all under treatment at the asking"
-        f" facility; {args.clients} connections, {args.turns} turns of {args.seconds:g} s, medians (quartiles); hub on core 0,"
-        " the rest on core 1.",
+        f" facility; {args.turns} turns of {args.seconds:g} s, medians (quartiles); hub on core 0, the rest on core 1.",
         f"Command: `python -m bench.guarded --database {args.database} --observations {args.observations} --patients {args.patients}"
-        f" --clients {args.clients} --seconds {args.seconds:g} --turns {args.turns}`",
+        f" --clients {connections} --seconds {args.seconds:g} --turns {args.turns}`",
         "",
-        "| work | " + " | ".join(f"{said}, per s" for said, _, _ in WAYS.values()) + " | the trail costs | CPU us each |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| work | connections | "
+        + " | ".join(f"{said}, per s" for said in WAYS.values())
+        + " | the trail costs | of the hub's CPU | CPU us each, hub + database |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for kind in KINDS:
-        rates = [f"{rate(way, kind):,.0f}" for way in WAYS]
-        costs = sorted(1 - t.rate / max(p.rate, 1) for p, t in zip(found["policy", kind], found["trail", kind], strict=True))
-        middle, low, high = statistics.median(costs), costs[len(costs) // 4], costs[-1 - len(costs) // 4]
-        each = " / ".join(f"{cpu(way, kind):.0f}" for way in WAYS)
-        lines.append(f"| {names[kind]} | {' | '.join(rates)} | {middle:.0%} ({low:.0%} to {high:.0%}) | {each} |")
+        for clients in args.clients:
+            runs = {way: found[way, kind, clients] for way in WAYS}
+            rates = " | ".join(f"{statistics.median(m.rate for m in several):,.0f}" for several in runs.values())
+            turns = list(zip(runs["policy"], runs["trail"], strict=True))
+            rate = quartiles([1 - t.rate / max(p.rate, 1) for p, t in turns])
+            work = quartiles([1 - (p.server_cpu / p.count) / (t.server_cpu / t.count) for p, t in turns])
+            each = " / ".join(
+                f"{statistics.median(m.server_cpu / m.count for m in several) * 1e6:.0f}"
+                f" + {statistics.median(m.database_cpu / m.count for m in several) * 1e6:.0f}"
+                for several in runs.values()
+            )
+            lines.append(f"| {names[kind]} | {clients} | {rates} | {rate} | {work} | {each} |")
     return "\n".join(lines)
+
+
+def quartiles(shares: list[float]) -> str:
+    """Median of shares and its quartiles, in percent."""
+    shares = sorted(shares)
+    return f"{statistics.median(shares):.0%} ({shares[len(shares) // 4]:.0%} to {shares[-1 - len(shares) // 4]:.0%})"
 
 
 def main() -> None:
@@ -133,9 +154,9 @@ def main() -> None:
     p.add_argument("--database", choices=["postgresql", "sqlite"], default="postgresql")
     p.add_argument("--observations", type=int, default=100_000)
     p.add_argument("--patients", type=int, default=10_000)
-    p.add_argument("--clients", type=int, default=16)
-    p.add_argument("--seconds", type=float, default=2)
-    p.add_argument("--turns", type=int, default=12)
+    p.add_argument("--clients", type=int, nargs="+", default=[16, 32, 64])
+    p.add_argument("--seconds", type=float, default=0.5)
+    p.add_argument("--turns", type=int, default=40)
     p.add_argument("--write", action="store_true")
     args = p.parse_args()
     os.sched_setaffinity(0, {1})

@@ -42,7 +42,8 @@ async def history(hub: Hub, request: Request) -> Response:
     onward = found.cursor if count else None
     links = page.links(hub.store.secret, request.base, path, urlencode(pairs), bound, place, onward, total)
     entries = [_entry(request, version) for version in versions]
-    return Response(200, json=page.bundle("history", updated=hub.now(), total=total, links=links, entries=entries), subset_done=True)
+    updated = hub.now() if found.until is None else hub.store.clock.text(found.until)  # from which a client may go on
+    return Response(200, json=page.bundle("history", updated=updated, total=total, links=links, entries=entries), subset_done=True)
 
 
 async def _rids(view: View, listed: str) -> list[int]:

@@ -69,6 +69,8 @@ async def _search(hub: Hub, request: Request, types: tuple[str, ...], path: str,
     links = page.links(hub.store.secret, request.base, path, text, bound, place, found.cursor, total)
     entries = _entries(request.base, query, found.hits)
     entries += _notices(query if place is page.FIRST else None, found.issues)
+    if found.until is not None:
+        updated = hub.store.clock.text(found.until)  # from which a client may go on
     body = page.bundle("searchset", updated=updated, total=total, links=links, entries=entries)
     return Response(200, json=body, subset_done=True, headers=_link_header(links))
 

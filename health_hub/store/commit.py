@@ -24,7 +24,7 @@ from health_hub.store.notes import Note, Notes
 from health_hub.store.postgresql import WRITERS, PostgresDatabase, unavailable
 from health_hub.store.prepare import METHOD_NAMES, METHODS, Clock, Prepared, prepare
 from health_hub.store.records import Conflict, Put, Take, apply
-from health_hub.store.settled import Settled
+from health_hub.store.settled import SURE, Settled, until
 from health_hub.store.sqlite import SqliteDatabase
 from health_hub.store.trail import Chain, Trail, new_chain
 from health_hub.store.write import Head, Transaction, Write, heads, write
@@ -169,7 +169,7 @@ class Committer:
     async def _write_group(self, group: list[Unit], chain: Chain) -> Chain:
         """The chain of the trail as it is afterwards."""
         try:
-            return await self._attempt(group, chain)
+            return await self._in_time(group, chain)
         except FhirError as e:
             self._fail(group, e)  # the database is away: whether it committed cannot be known
             return new_chain()
@@ -182,7 +182,7 @@ class Committer:
     async def _write_alone(self, unit: Unit, chain: Chain) -> Chain:
         for n in range(TRIES):
             try:
-                return await self._attempt([unit], chain)
+                return await self._in_time([unit], chain)
             except RETRY as e:
                 if n == TRIES - 1:
                     self._fail(
@@ -201,16 +201,29 @@ class Committer:
             if not unit.done.done():
                 unit.done.set_exception(error)
 
-    async def _attempt(self, group: list[Unit], chain: Chain) -> Chain:
-        """One database transaction for the group; units that fail their preconditions leave it before anything is written."""
+    async def _in_time(self, group: list[Unit], chain: Chain) -> Chain:
+        """Writes the group at a time that no reader was told to be over (settled.py)."""
+        # What takes long to be written down asks first: it would be late each time where clients look often.
+        long = sum(len(u.prepared) for u in group) > LONG
+        if not long:
+            try:
+                return await self._attempt(group, chain)
+            except asyncpg.RaiseError as e:
+                self._clock.tick(until(e))
+        return await self._attempt(group, chain, tried=True)
+
+    async def _attempt(self, group: list[Unit], chain: Chain, *, tried: bool = False) -> Chain:
+        """One database transaction for the group; units that fail their preconditions leave it before anything is written.
+
+        tried: the time is asked for beforehand, which is one round trip more and never in vain.
+        """
         group = [u for u in group if not u.done.done()]
-        if all(u.simple for u in group) and isinstance(self._db, PostgresDatabase):
+        if not tried and all(u.simple for u in group) and isinstance(self._db, PostgresDatabase):
             scope: Any = self._db.autocommit()
         else:
             scope = self._db.transaction()
         finished: list[tuple[Unit, list[Result]]] = []
         notes: list[Note] = []
-        now = 0
         try:
             async with scope as t:
                 known: dict[tuple[int, str], Head] = {}
@@ -223,10 +236,10 @@ class Committer:
                     guard = await Guard.of(t, [(u.by, u.prepared) for u in group if u.by is not None])
                 size = sum(len(u.prepared) for u in group)
                 rids = await self._rids(t, size)
-                if size > LONG and t.dialect == "postgresql":
-                    await t.fetch("SELECT pg_current_xact_id()")  # from here on others see that it runs (settled.py)
                 # After the rows are locked: what they hold now is older, whichever worker wrote it.
-                now = self.settled.begin(max((head.updated for head in known.values()), default=0))
+                now = self._clock.tick(max((head.updated for head in known.values()), default=0))
+                if tried and t.dialect == "postgresql":
+                    now = await self.settled.sure(t, now)
                 text = self._clock.text(now)
                 writes: list[Write] = []
                 for unit in group:
@@ -238,7 +251,7 @@ class Committer:
                     finished.append((unit, results))
                     writes += new
                 if writes:
-                    await write(t, writes)
+                    await write(t, writes, SURE if tried else now)
                 marks = [(u.mark,) for u, _ in finished if u.mark]
                 if marks:
                     await t.run([(f"INSERT INTO mark (name) VALUES ({'?1' if t.dialect == 'sqlite' else '$1'})", marks)])
@@ -253,8 +266,6 @@ class Committer:
         except BaseException:
             self.notes.back(notes)
             raise
-        finally:
-            self.settled.end(now)
         self.notes.settle(notes)
         for unit, results in finished:
             if not unit.done.done():

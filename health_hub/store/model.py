@@ -197,18 +197,23 @@ class Hit:
 
 @dataclass(slots=True)
 class SearchPage:
-    """`cursor` None: the last page. `total` only when asked for or known for free. `issues`: what the client should know."""
+    """`cursor` None: the last page. `total` only when asked for or known for free. `issues`: what the client should know.
+
+    until: ms; where everything from some time on was asked for, all that carries a time up to this one was looked through.
+    """
 
     hits: Sequence[Hit] = field(default_factory=list)
     cursor: Any | None = None
     total: int | None = None
     issues: tuple[Issue, ...] = ()
+    until: int | None = None
 
 
 @dataclass(slots=True)
 class HistoryPage:
-    """Newest first. `cursor` None: the last page."""
+    """Newest first. `cursor` None: the last page. until: as of a SearchPage."""
 
     versions: Sequence[Stored] = field(default_factory=list)
     cursor: Any | None = None
     total: int | None = None
+    until: int | None = None

@@ -110,7 +110,7 @@ class PostgresDatabase:
         """A few statements in a transaction of their own; one alone is its own transaction."""
         if len(statements) == 1 and len(statements[0][1]) == 1:
             try:
-                await self._writers.fetch(statements[0][0], statements[0][1][0], None)
+                await self._writers.run(statements[0][0], statements[0][1][0])
                 return
             except LOST as e:
                 raise unavailable(e) from e

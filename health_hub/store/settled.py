@@ -1,22 +1,45 @@
-"""Up to which time everything that will ever carry it can be seen: what `_lastUpdated=gt` needs to miss nothing.
+"""Up to which time everything that will ever carry it can be seen: what `_lastUpdated=gt` and `_since` need to miss nothing.
 
-On PostgreSQL a commit gets its time before others can see it, and several are under way at once: one may show a later time
-first. A client that goes on from the newest time it has seen would never get the other. So such a search waits for what was
-under way when it came, and leaves out what came after itself. On SQLite one transaction follows the other.
+On PostgreSQL a commit gets its time before others can see it, and several are under way at once, in several processes: one may
+show a later time first. A client that goes on from the newest time it has seen would never get the other. So who asks for
+everything from some time on says up to when it will be told (`settle_time`). From then on no commit with a time up to that goes
+through: it is refused as it is written (`commit_number`) and takes a later one. Those that were let through before hold a
+transaction number below the one that the reader then got, and are waited for. No clock of one machine is held against
+another's. On SQLite one transaction follows the other.
 """
 
 import asyncio
 import time
+from collections import deque
 from dataclasses import replace
 from typing import Any
 
+import asyncpg
+
+from health_hub.fhir.outcome import FhirError, Issue
 from health_hub.fhir.search.query import DateValue, Query, Test
 from health_hub.store.prepare import Clock
 
-PATIENCE = 2.0  # seconds; a transaction that takes longer may be missed by a client that goes by times
-# Seconds that another process may take from choosing its time until its transaction can be seen to run.
-GAP = 0.02
+PATIENCE = 2.0  # seconds; then it is told up to an earlier time, if one is known
+LONGEST = 20.0  # seconds
+LOOK = 0.002  # seconds between two looks at what is still under way, at first
+CLOSELY = 0.05  # seconds from which on only who writes resources is waited for
+SURE = 2**62  # a time that is never over: the commit has asked already
 _OPEN = frozenset(("gt", "ge", "sa"))
+_WRITING = (
+    "SELECT t.transactionid::text::bigint FROM pg_locks w JOIN pg_locks t ON t.pid = w.pid "
+    "AND t.locktype = 'transactionid' AND t.mode = 'ExclusiveLock' AND t.granted "
+    "WHERE w.locktype = 'relation' AND w.relation = 'resource'::regclass AND w.mode = 'RowExclusiveLock' AND w.granted "
+    "AND w.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
+
+def until(error: asyncpg.RaiseError) -> int:
+    """The settled time, out of a refusal of `commit_number`; other errors are raised again."""
+    said = str(error)
+    if not said.startswith("settled until "):
+        raise error
+    return int(said.split()[-1])
 
 
 class Settled:
@@ -24,38 +47,58 @@ class Settled:
 
     def __init__(self, database: Any, clock: Clock) -> None:
         self._database, self._clock = database, clock
-        self._writing: set[int] = set()
+        self._known = 0  # ms; up to here it was once found settled
+        self._asked: deque[tuple[int, int]] = deque(maxlen=1000)  # (ms, transaction number), not known to be settled yet
 
-    def begin(self, after: int) -> int:
-        """The time of a commit, which is under way from now until `end`."""
-        now = self._clock.tick(after)
-        self._writing.add(now)
-        return now
+    async def sure(self, t: Any, chosen: int) -> int:
+        """In the transaction `t`: the time `chosen`, or a later one, that no reader can be told to be over any more."""
+        while (late := (await t.fetch("SELECT settled_after($1)", (chosen,)))[0][0]) is not None:
+            chosen = self._clock.tick(late)
+        return chosen
 
-    def end(self, now: int) -> None:
-        self._writing.discard(now)
+    def concerns(self, query: Query) -> bool:
+        """Whether it asks for everything from some time on, where several transactions are under way at once."""
+        return self._database.dialect != "sqlite" and _asked(query) is not None
 
-    async def narrowed(self, query: Query) -> Query:
-        """The query, with an end where it asks for everything from some time on."""
-        if self._database.dialect == "sqlite":
-            return query
-        asked = next((n for n in query.where if type(n) is Test and n.param.code == "_lastUpdated" and _is_open(n)), None)
-        if asked is None:
-            return query
-        limit = (await self._until() + 1) * 1000
-        return replace(query, where=(*query.where, Test(asked.param, None, (DateValue("lt", limit, limit),))))
+    async def until(self) -> int:
+        """ms since 1970: whatever carries a time up to this one can be seen, or never will be. FhirError 503 when that takes too long."""
+        limit, began, pause = self._clock.now(), time.monotonic(), LOOK
+        number = (await self._database.fetch("SELECT settle_time($1)", (limit,)))[0][0]
+        self._asked.append((limit, number))
+        while True:
+            waited = time.monotonic() - began
+            oldest = await self._oldest(number, closely=waited > CLOSELY)
+            for asked, got in ((limit, number), *self._asked):
+                if got <= oldest:
+                    self._known = max(self._known, asked)
+            while self._asked and self._asked[0][1] <= oldest:
+                self._asked.popleft()
+            if self._known >= limit or (waited > PATIENCE and self._known):
+                return min(self._known, limit)
+            if waited > LONGEST:
+                why = "a large transaction is being written: what comes after it cannot be told yet"
+                raise FhirError(503, Issue("transient", why), [("Retry-After", "5")])
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, 0.05)
 
-    async def _until(self) -> int:
-        limit, end = self._clock.now(), time.monotonic() + PATIENCE
-        await asyncio.sleep(GAP)
-        newest = (await self._database.fetch("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"))[0][0]
-        while time.monotonic() < end:
-            if not any(t <= limit for t in self._writing):
-                rows = await self._database.fetch("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
-                if rows[0][0] >= newest:
-                    break
-            await asyncio.sleep(0.005)
-        return limit
+    async def _oldest(self, number: int, *, closely: bool) -> int:
+        """A transaction number below which none is under way; closely: that writes resources, other programs' left aside."""
+        oldest: int = (await self._database.fetch("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"))[0][0]
+        if oldest >= number or not closely:
+            return oldest
+        # pg_locks has the lower 32 bits.
+        behind = [(number - row[0]) % 2**32 for row in await self._database.fetch(_WRITING)]
+        return number - max((n for n in behind if 0 < n < 2**31), default=0)
+
+
+def narrowed(query: Query, until: int) -> Query:
+    """A query that `concerns` holds for, with an end at `until` (ms)."""
+    asked, limit = _asked(query), (until + 1) * 1000
+    return query if asked is None else replace(query, where=(*query.where, Test(asked.param, None, (DateValue("lt", limit, limit),))))
+
+
+def _asked(query: Query) -> Test | None:
+    return next((n for n in query.where if type(n) is Test and n.param.code == "_lastUpdated" and _is_open(n)), None)
 
 
 def _is_open(test: Test) -> bool:

@@ -20,6 +20,7 @@ from health_hub.store.judge import ACCESS, COLUMNS, SQLITE, SQLITE_PARTIES, SQLI
 from health_hub.store.model import Filter, HistoryPage, SearchPage, Stored
 from health_hub.store.postgresql import PostgresDatabase
 from health_hub.store.prepare import rows_of
+from health_hub.store.settled import narrowed
 from health_hub.store.sqlite import SqliteDatabase
 from health_hub.store.together import Together
 
@@ -196,7 +197,7 @@ class View:
                 return HistoryPage([], None, 0)
             row = found[0]
         order = "version DESC" if row is not None else "updated DESC, rid DESC, version DESC"
-        where = []
+        where, until = [], None
         if row is not None:
             where.append(f"r.rid = {arg(row[0])}")
         elif type is not None:
@@ -213,6 +214,9 @@ class View:
             where.append(f"r.rid IN ({', '.join(str(int(r)) for r in rids) or 'NULL'})")
         if since_ms is not None:
             where.append(f"r.updated >= {arg(since_ms)}")
+            if row is None and cursor is None and self._db.dialect == "postgresql":
+                until = await self._store.settled.until()
+                where.append(f"r.updated <= {arg(until)}")  # further pages go back in time
         ended = ""
         if at is not None:
             where.append(f"r.updated <= {arg(at[1])}")
@@ -239,7 +243,7 @@ class View:
             judged = await self._judged(kept)
             kept = [r for r in kept if r[0] in judged and self._told(r, *judged[r[0]])]
             total = len(kept) if total is not None and last is None and cursor is None else None
-        return HistoryPage([self._shown(r) for r in kept], [last[4], last[0], last[3]] if last else None, total)
+        return HistoryPage([self._shown(r) for r in kept], [last[4], last[0], last[3]] if last else None, total, until)
 
     def _told(self, row: Any, current: Any, facts: Facts) -> bool:
         """Whether a version belongs into a history: an element that was masked later stands open in the versions before."""
@@ -268,8 +272,16 @@ class View:
         from health_hub.store import search
 
         self._vet(query)
-        query = await self._store.settled.narrowed(query)
+        until = None if cursor is None else cursor.get("u")
+        if cursor is None and self._store.settled.concerns(query):
+            until = await self._store.settled.until()
+        if until is not None:
+            query = narrowed(query, until)
         page = await search.search(self._db.reader, query, self.filter.asked(query), cursor, timeout=self._store.timeout)
+        if until is not None:
+            page.until = until
+            if page.cursor is not None:
+                page.cursor["u"] = until  # no page tells more than the first
         if self._masking:
             page.hits = [replace(h, stored=self._masked(h.stored)) for h in page.hits]
         if self._observe is not None:

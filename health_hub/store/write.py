@@ -100,7 +100,7 @@ def _column_type(table: str, column: str) -> str:
 
 
 _VERSION = "rid, version, type, id, updated, deleted, method, seq, blob, doc"
-_SEQ = "(SELECT pg_current_xact_id()::text::bigint)"
+_SEQ = "(SELECT commit_number($19::bigint))"  # settled.py
 
 
 def _forget(rids: str) -> list[str]:
@@ -119,7 +119,7 @@ def _remember(at: int) -> list[str]:
 
 def _statement(*, replacing: bool) -> str:
     """$1-$10 the resources ($5 the time, $10 keys as array text, $11 deleted, $12 whether a row replaces one), $13 those that are replaced,
-    $14-$18 owner, author, labels, persons as array text, lent; then the ordered columns.
+    $14-$18 owner, author, labels, persons as array text, lent; $19 the time that is not to be settled yet; then the ordered columns.
     """
     new = (
         "unnest($1::bigint[], $2::smallint[], $3::text[], $4::int[], $6::smallint[], $7::bigint[], $8::bigint[], $9::bytea[], $10::text[], "
@@ -139,7 +139,7 @@ def _statement(*, replacing: bool) -> str:
             f"FROM {new} WHERE r.rid = n.rid AND n.old)"
         )
         parts += _forget("$13")
-    parts += _remember(19)
+    parts += _remember(20)
     unused = "" if replacing else " AND cardinality($13::bigint[]) = 0"
     return (
         f"WITH {', '.join(parts)} INSERT INTO resource "
@@ -181,7 +181,7 @@ def _ordered(rows: Iterable[tuple[int, Rows | None]]) -> dict[str, list[tuple[An
     return out
 
 
-async def _write_postgresql(t: PostgresTransaction, writes: list[Write]) -> None:
+async def _write_postgresql(t: PostgresTransaction, writes: list[Write], chosen: int) -> None:
     old = [w.rid for w in writes if w.replaces]
     args = [
         [w.rid for w in writes],
@@ -202,6 +202,7 @@ async def _write_postgresql(t: PostgresTransaction, writes: list[Write]) -> None
         [w.rows.sensitive if w.rows else 0 for w in writes],
         [_persons(w.rows) for w in writes],
         [w.lent for w in writes],
+        chosen,
     ]
     for table, rows in _ordered((w.rid, w.rows) for w in writes).items():
         args += _columns(rows, table)
@@ -307,9 +308,9 @@ async def heads(t: Transaction, wanted: list[tuple[int, str]]) -> dict[tuple[int
     return {(r[0], r[1]): Head(r[2], r[3], bool(r[4]), *r[5:8]) for r in rows}
 
 
-async def write(t: Transaction, writes: list[Write]) -> None:
-    """All rows, their search keys and, for those that replace one, its history."""
-    await (_write_postgresql(t, writes) if isinstance(t, PostgresTransaction) else _write_sqlite(t, writes))
+async def write(t: Transaction, writes: list[Write], chosen: int) -> None:
+    """All rows, their search keys and, for those that replace one, its history. chosen: the time that is tried (settled.py)."""
+    await (_write_postgresql(t, writes, chosen) if isinstance(t, PostgresTransaction) else _write_sqlite(t, writes))
 
 
 async def reindex(t: Transaction, rows: list[tuple[int, Rows]]) -> None:
