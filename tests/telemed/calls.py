@@ -20,10 +20,18 @@ class Standing:
         self.origin = base.removesuffix("/telemed")
 
 
-def window(browser: Any, base: str, who: str, role: str, *, script: str = "", width: int = 1000, height: int = 700) -> Tab:
-    """A window with the page open at the device check. `base`: as `Ours.base`; `script` runs before the page's own."""
+def window(
+    browser: Any, base: str, who: str, role: str, *, script: str = "", width: int = 1000, height: int = 700,
+    before: Callable[[Any], None] | None = None,
+) -> Tab:  # fmt: skip
+    """A window with the page open at the device check, `base` as `Ours.base`. `script` runs before the page's own.
+
+    before: gets the window's context before anything is loaded.
+    """
     context = browser.new_context(viewport={"width": width, "height": height}, permissions=["microphone", "camera"])
     context.set_default_timeout(15_000)
+    if before is not None:
+        before(context)
     if script:
         context.add_init_script(script)
     tab = Tab(context, Standing(base), "vi")  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
+from bench import windows
 from tests.telemed.calls import Path as Way
 from tests.telemed.calls import admit, closing, count, fragment, received, rise, until, window
 from tests.telemed.impair import Path
@@ -167,3 +168,10 @@ def test_the_call_follows_a_new_address_and_an_ice_restart(browser: Any, way: Wa
         until(lambda: any(flow.down.counts.passed > 50 for flow in way.flows(patient)))
         rise(*ways)
         assert not set(map(id, flows)) & set(map(id, way.flows(patient)))
+
+
+def test_what_the_bench_takes_out_of_the_page_is_in_it() -> None:
+    for name, more in windows.WITHOUT.items():
+        text = (windows.STATIC / name).read_text()
+        assert f"export class {more.partition('.')[0]} {{" in text
+        assert "\n  take(" in text

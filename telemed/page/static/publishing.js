@@ -142,8 +142,9 @@ export class Publishing {
   /** What the connection's statistics say of the way up. Returns whether that changes anything. */
   measure(stats) {
     const found = this.#outgoing.read(stats, performance.now());
+    if (found.other) this.uplink.forget(); // another network, and ICE went on without a word
     this.uplink.learn(found.now, found.pair);
-    const other = found.sent !== undefined && this.uplink.take(found);
+    const other = found.other || (found.sent !== undefined && this.uplink.take(found));
     this.save(this.mode); // also what could not be set the last time, since another change was on its way
     return other;
   }

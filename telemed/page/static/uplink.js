@@ -13,6 +13,7 @@ const LESS = 0.75, MORE = 1.3;
 const HOLD_MS = 3500; // until a change is seen in the figures
 const PATIENCE_MS = [6000, 60000]; // an empty queue for so long before more is tried, and at most after tries that failed
 const TRIED_MS = 20000; // a queue that fills within that time of a try was filled by it
+const ALONE_MS = 6000; // of sound alone, none of it lost: what waits now is not ours, or the way has become longer
 const KNOWN_MS = 120000; // that the least round trip is remembered: the way may have changed
 
 /** Decides from round trip, loss and what was sent; `take` returns whether the plan is another one. Knows nothing of the browser. */
@@ -30,11 +31,11 @@ export class Uplink {
     [this.#patience] = PATIENCE_MS;
     this.#changed = this.#cut = this.#tried = -Infinity;
     this.#full = false; // it was, the last time
-    this.#calm = null;
+    this.#calm = this.#alone = null; // since when the queue is empty; since when little but sound goes up and arrives
     this.#failed = false; // the last try filled the queue
   }
 
-  #rounds; #begun; #before; #patience; #changed; #cut; #tried; #full; #calm; #failed;
+  #rounds; #alone; #begun; #before; #patience; #changed; #cut; #tried; #full; #calm; #failed;
 
   /** bit/s for the microphone. */
   get sound() { return this.lean || this.video < 90000 ? LOW_AUDIO_BPS : AUDIO_BPS; }
@@ -47,6 +48,8 @@ export class Uplink {
     if (now - this.#before < SHORT_MS) return false;
     this.#before = now;
     this.learn(now, round);
+    if (sent >= LEAST_BPS / 2 || lost >= LOST) this.#alone = null; else this.#alone ??= now;
+    if (this.#alone !== null && now - this.#alone > ALONE_MS) this.#rounds = this.#rounds.filter((r) => r.now >= this.#alone);
     this.queue = round > 0 ? round - Math.min(...this.#rounds.map((r) => r.round)) : 0;
     const { video, lean } = this;
     this.video = this.#video(now, lost, sent);
@@ -109,10 +112,11 @@ export class Uplink {
 /** Statistics of a connection as `Uplink.take` wants them; one a connection. */
 export class Outgoing {
   #last = null;
+  #way = "";
 
-  /** `pair`: the round trip of ICE, ms, measured also before anything is sent; the rest comes from the second time on. */
+  /** `pair`: the round trip of ICE, ms, measured also before anything is sent; `other`: it is that of another way; the rest comes from the second time on. */
   read(stats, now) {
-    const s = { time: 0, packets: 0, again: 0, video: 0, round: 0, lost: 0, pair: 0 };
+    const s = { time: 0, packets: 0, again: 0, video: 0, round: 0, lost: 0, pair: 0, way: this.#way };
     for (const r of stats.values()) {
       if (r.type === "outbound-rtp") {
         s.time = Math.max(s.time, r.timestamp);
@@ -121,13 +125,14 @@ export class Outgoing {
       } else if (r.type === "remote-inbound-rtp") {
         s.round = Math.max(s.round, (r.roundTripTime ?? 0) * 1000);
         if (r.kind === "audio") s.lost = Math.max(s.lost, r.fractionLost ?? 0);
-      } else if (r.type === "candidate-pair" && r.nominated && r.state === "succeeded") s.pair = (r.currentRoundTripTime ?? 0) * 1000;
+      } else if (r.type === "candidate-pair" && r.nominated && r.state === "succeeded") { s.pair = (r.currentRoundTripTime ?? 0) * 1000; s.way = r.id; }
     }
-    const last = this.#last;
+    const last = this.#last, other = this.#way !== "" && s.way !== this.#way;
     this.#last = s;
-    if (!last || s.time <= last.time) return { now, pair: s.pair };
+    this.#way = s.way;
+    if (!last || other || s.time <= last.time) return { now, pair: s.pair, other };
     const packets = s.packets - last.packets;
     const again = packets > 10 ? (s.again - last.again) / packets : 0;
-    return { now, pair: s.pair, round: s.round || s.pair, lost: Math.max(again, s.lost), sent: Math.max(0, s.video - last.video) * 8000 / (s.time - last.time) };
+    return { now, pair: s.pair, other, round: s.round || s.pair, lost: Math.max(again, s.lost), sent: Math.max(0, s.video - last.video) * 8000 / (s.time - last.time) };
   }
 }

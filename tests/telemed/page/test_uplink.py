@@ -133,3 +133,33 @@ def test_sound_is_held_back_only_where_it_comes_too_late(page: Any) -> None:
     assert set(playout(9_600, 0, 12)) == {0}, "lost for good: waiting would bring nothing"
     assert set(playout(900, 5, 12)) == {0}, "hardly anything"
     assert playout(9_600, 5, 3, 60)[-1] == 0
+
+
+@pytest.mark.parametrize("longer", [140, 400])
+def test_a_way_that_became_longer_while_no_picture_goes_up_gets_it_back(page: Any, longer: int) -> None:
+    """The least round trip is that of the link before: what stands above it with sound alone is no queue of ours."""
+    found = uplink(page, *[(5, 0, 120_000, 2)] * 3, *[(430, 0.1, 50_000, 2)] * 4, *[(longer, 0, 0, 2)] * 12, *[(longer, 0, 60_000, 2)] * 30)
+    assert found[6] == found[9] == 0
+    assert found[18] > 0
+    assert found[-1] == "all"
+
+
+READ = """async (looks) => {
+  const base = document.querySelector("script[type=module]").src;
+  const { Outgoing } = await import(new URL("./uplink.js", base));
+  const made = new Outgoing();
+  return looks.map(([time, pair, round, sent], n) => {
+    const stats = [{ type: "outbound-rtp", kind: "video", timestamp: time, bytesSent: sent, headerBytesSent: 0 }];
+    if (pair) stats.push({ type: "candidate-pair", id: pair, nominated: true, state: "succeeded", currentRoundTripTime: round / 1000 });
+    return made.read(new Map(stats.map((r, at) => [at, r])), n * 1000);
+  });
+}"""
+
+
+def test_another_pair_of_addresses_is_another_link(page: Any) -> None:
+    looks = [(0, "A", 50, 0), (1000, "A", 50, 10_000), (2000, "", 0, 20_000), (3000, "B", 400, 30_000), (4000, "B", 400, 40_000)]
+    found = page.evaluate(READ, looks)
+    assert [f["other"] for f in found] == [False, False, False, True, False]
+    assert found[1]["sent"] == found[4]["sent"] == 80_000
+    assert "sent" not in found[3], "what went over two ways says nothing of either"
+    assert found[3]["pair"] == 400
