@@ -81,7 +81,7 @@ def plain(context: Any) -> None:
     """The page without its own care for the link."""
     for name, more in WITHOUT.items():
         text = (STATIC / name).read_text() + "\n" + more
-        context.route(f"**/{name}", lambda route, text=text: route.fulfill(body=text, content_type="text/javascript"))
+        context.route(f"**/{name}", lambda route, *, text=text: route.fulfill(body=text, content_type="text/javascript"))
 
 
 @contextmanager
@@ -115,6 +115,8 @@ def watch(tabs: dict[str, Tab], seconds: float) -> dict[str, Heard]:
         time.sleep(STEP)
 
     def share(of: list[tuple[float, tuple[float, float]]]) -> float:
+        if len(of) < 2:
+            return float("nan")
         (_, first), (_, last) = of[0], of[-1]
         return 100 * (last[1] - first[1]) / max(1.0, last[0] - first[0])
 
@@ -132,6 +134,7 @@ def one(browser: Any, case: Case, own: bool, seconds: float) -> Run:
     with Way() as way, people(browser, way, own) as (doctor, patient):
         tabs = {"doctor": doctor, "patient": patient}
         if case.early:
+            until(lambda: doctor.page.evaluate("() => Boolean(healthHubRoom.room.peer?.pc.localDescription)"))
             way.do(way.link.only, fragment(doctor), *case.doctor)
             way.do(setattr, way.link, "up", case.patient[0])
             way.do(setattr, way.link, "down", case.patient[1])

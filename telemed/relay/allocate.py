@@ -137,8 +137,9 @@ class Allocator:
     def choose(self, now: float, estimate: int, wanted: Sequence[Wanted], proven: bool = True) -> list[Choice]:
         """One choice a track, in the order given. Sound is always forwarded, whatever the estimate; video shares what is left of it.
 
-        While the estimate is not `proven` the least of every track runs all the same: the picture itself is what tries the link. It has
-        its place then: what has run without a queue need not fit with headroom, as what would climb must.
+        While the estimate is not `proven` the least of every track runs, whatever it says: the picture itself is what tries the link, and a
+        better one would fill a thin link's queue before anything is known of it. It has its place then: what has run without a queue need
+        not fit with headroom, as what would climb must.
         """
         audio = 0.0
         changed = False
@@ -163,7 +164,7 @@ class Allocator:
         self._move(now, budget, ladders, changed)
         if not proven:
             for ladder in ladders:
-                if ladder.level == 0 and len(ladder.steps) > 1:
+                if ladder.level != 1 and len(ladder.steps) > 1:
                     ladder.level, ladder.settled = 1, now
         self._outlook(ladders)
         return [self._choice(each) for each in wanted]

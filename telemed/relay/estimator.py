@@ -50,6 +50,7 @@ class Estimator:
         "_known",
         "_known_at",
         "_last_sample",
+        "_most",
         "_newest",
         "_next_probe",
         "_probe",
@@ -61,6 +62,7 @@ class Estimator:
         "_since",
         "_stalled_until",
         "_tail",
+        "_tried",
         "_trip",
         "_trip_at",
         "_updated",
@@ -91,6 +93,8 @@ class Estimator:
         self.transport_wide = False
         self._delay_rate = float(start)
         self._acked = 0.0
+        self._most = 0.0  # that ever arrived, bit/s
+        self._tried = False  # whether the link has shown anything of what it carries: `start` is a guess
         self._last_sample = 0.0
         self._bytes = 0
         self._samples = 0
@@ -121,6 +125,8 @@ class Estimator:
     def bitrate(self) -> int:
         """The estimate, less what is held back while a queue drains."""
         rate = min(self._delay_rate, self.loss.limit)
+        if not self._tried and self._most:  # a guess, good for as much more than what arrives as an estimate is
+            rate = min(rate, AHEAD * self._most + AHEAD_BPS)
         if self.queue > QUEUE_FREE and self._stalled_until < self._feedback:
             rate *= 1.0 - min(QUEUE_CUT, (self.queue - QUEUE_FREE) * 2.0)
         return int(max(self.minimum, min(rate, self.maximum, self._remb)))
@@ -215,6 +221,7 @@ class Estimator:
             self._samples += 1
             self._last_sample = rate = self._bytes * 8 / passed
             self._acked = rate if not self._acked else self._acked + (rate - self._acked) * 0.4
+            self._most = max(self._most, self._acked)
             self._since, self._bytes = newest, 0
 
     def _choke(self, told: Digest, newest: float, now: float) -> None:
@@ -245,6 +252,7 @@ class Estimator:
             if now - self._decreased < min(max(self.round_trip, 0.05), 0.3) or now < self._stalled_until:
                 return
             self._decreased = now
+            self._tried = True
             # a queue that just begins says little of the last sample; a long one was made by a link that became slower
             arriving = min(acked, self._last_sample * 1.2) if self.queue > QUEUE_FREE else max(acked, self._last_sample)
             if self._choked:
@@ -338,6 +346,9 @@ class Estimator:
         if not result.full and result.sent > 1.4 * self.loss.sent_bps and usual > 0.02:
             self.loss.believe(self.loss.own + (usual - self.loss.own) * 0.5)  # as little lost at a higher rate: the link's own losses
         rate /= 1.0 - self.loss.own
+        if result.full and not self._tried:
+            self._delay_rate = min(self._delay_rate, max(rate, self._acked, float(self.minimum)))
+        self._tried = True
         if rate > self._delay_rate:
             self._delay_rate = min(rate, float(self.maximum))
             self._capacity = 0.0
@@ -371,6 +382,7 @@ class Estimator:
                 self._trip, self._trip_at = round_trip, now + 60.0
             self.queue = round_trip - self._trip
         self._samples += 1
+        self._tried = True
         passed = min(now - self._updated, 2.0)
         self._updated = self._feedback = now
         limit = self.loss
@@ -398,5 +410,6 @@ class Estimator:
         if bitrate > self._remb and self._probe is not None:
             self._interval = 0.0
         self._remb, self._remb_at, self._feedback = float(bitrate), now, now
+        self._tried = True
         if bitrate > self._delay_rate and self.loss.recent < 0.02:
             self._delay_rate = float(bitrate)

@@ -81,7 +81,7 @@ class Call:
         back: deque[tuple[float, list[bytes]]] = deque()
         sequence = 0
         probe: Probe | None = None
-        choices = allocator.choose(0.0, estimator.bitrate, self.wanted())
+        choices = allocator.choose(0.0, estimator.bitrate, self.wanted(), estimator.proven)
         debts = [0.0] * self.cameras
         sent = lost = octets = 0
 
@@ -143,7 +143,7 @@ class Call:
                     probe = found
                     self.probes.append((now, found))
             if step % 20 == 15:
-                choices = allocator.choose(now, estimator.bitrate, self.wanted())
+                choices = allocator.choose(now, estimator.bitrate, self.wanted(), estimator.proven)
                 self.ticks.append(Tick(now, estimator.bitrate, choices, max(0.0, self.link.free_at - now)))
         return self
 
