@@ -199,8 +199,9 @@ def table(found: dict[tuple[str, bool], list[Run]], gaps: dict[bool, list[float]
         ("picture at the patient in the end, lines", lambda r: r.patient.height, ".0f"),
         ("frozen at the patient, s", lambda r: r.patient.frozen, ".1f"),
     )
+    often = "once" if repeat == 1 else f"{repeat} times"
     lines = [
-        f"{machine()}; two windows of Chromium, each case {repeat} times with and without the page's care, in turn, {seconds:g} s each,"
+        f"{machine()}; two windows of Chromium, each case {often} with and without the page's care, in turn, {seconds:g} s each,"
         " medians.",
         f"Command: `python -m bench.windows --seconds {seconds:g} --repeat {repeat}`", "",
         "| link | | without | with |", "| --- | --- | --- | --- |",

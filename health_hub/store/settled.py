@@ -62,8 +62,10 @@ class Settled:
 
     async def until(self) -> int:
         """ms since 1970: whatever carries a time up to this one can be seen, or never will be. FhirError 503 when that takes too long."""
-        limit, began, pause = self._clock.now(), time.monotonic(), LOOK
-        number = (await self._database.fetch("SELECT settle_time($1)", (limit,)))[0][0]
+        began, pause = time.monotonic(), LOOK
+        number: int
+        limit: int
+        number, limit = (await self._database.fetch("SELECT number, told FROM settle_time($1)", (self._clock.now(),)))[0]
         self._asked.append((limit, number))
         while True:
             waited = time.monotonic() - began

@@ -58,7 +58,7 @@ async def test_the_time_shown_is_the_time_stored_also_behind_a_worker_whose_cloc
 
 async def test_last_updated_as_a_mark_misses_nothing_beside_long_transactions(client: httpx.AsyncClient) -> None:
     basic = {"resourceType": "Basic", "code": {"text": "sync"}}
-    entries = [{"resource": basic, "request": {"method": "POST", "url": "Basic"}} for _ in range(400)]
+    entries = [{"resource": basic, "request": {"method": "POST", "url": "Basic"}} for _ in range(150)]
     busy = True
 
     async def single() -> int:

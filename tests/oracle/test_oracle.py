@@ -163,7 +163,7 @@ async def test_conditions_with_an_order_in_pages(door: Door) -> None:
         "Observation": ("date", "-date", "-_lastUpdated", "value-quantity", "code,-date"),
         "Patient": ("birthdate", "-family", "name,birthdate"),
     }
-    for n in range(90):
+    for n in range(60):
         kind = ("Observation", "Observation", "Patient")[n % 3]
         _, pairs = generator.query(kind)
         order = random.choice(orders[kind])

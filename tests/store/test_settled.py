@@ -138,6 +138,15 @@ async def test_other_programs_are_not_waited_for(two: tuple[Store, Store], postg
         await admin.close()
 
 
+async def test_a_clock_that_is_years_ahead_takes_nobody_along(two: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = two
+    with clock_ahead(monkeypatch, one, 10**11):
+        page = await one.view().search(since(0, one))
+    assert page.until is not None
+    [written] = await other.commit([basic("a")])
+    assert page.until < written.stored.updated < time.time() * 1000 + 70_000
+
+
 async def test_pages_tell_no_more_than_the_first(two: tuple[Store, Store]) -> None:
     one, _ = two
     for n in range(5):

@@ -10,13 +10,15 @@ down_revision = "0006"
 # time. So a commit either sees the time, or has a number below the reader's, who waits for it.
 _POSTGRESQL = (
     "CREATE SEQUENCE settled_time AS bigint MINVALUE 0 START WITH 0",
-    """CREATE FUNCTION settle_time(wanted bigint) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+    # Not far beyond the database's own clock: one hub whose clock is years ahead would else take all others there for good.
+    """CREATE FUNCTION settle_time(wanted bigint, OUT number bigint, OUT told bigint) LANGUAGE plpgsql VOLATILE AS $$
     BEGIN
+        told := least(wanted, (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 60000);
         PERFORM pg_advisory_xact_lock(hashtext('settled_time'));
-        IF (SELECT last_value FROM settled_time) < wanted THEN
-            PERFORM setval('settled_time', wanted);
+        IF (SELECT last_value FROM settled_time) < told THEN
+            PERFORM setval('settled_time', told);
         END IF;
-        RETURN pg_current_xact_id()::text::bigint;
+        number := pg_current_xact_id()::text::bigint;
     END $$""",
     """CREATE FUNCTION settled_after(chosen bigint) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
     BEGIN
