@@ -80,7 +80,7 @@ const TEXTS = {
   "tile.source": ["Mạng phía {name} yếu: hình tạm dừng", "{name}'s link is weak: picture paused"],
   "tile.asked": ["Bạn đang chọn chỉ nghe tiếng", "You chose sound only"],
   "tile.lower": ["Hình kém nét hơn vì mạng yếu", "Less sharp because the link is weak"],
-  "tile.lower-source": ["Hình kém nét hơn vì mạng phía {name} yếu", "Less sharp because {name}'s link is weak"],
+  "tile.lower-source": ["Hình kém nét hơn vì mạng hoặc máy phía {name} yếu", "Less sharp because {name}'s link or device is slow"],
   "tile.pin": ["Phóng to {name}", "Enlarge {name}"],
   "weak.paused": ["Mạng yếu: đang giữ tiếng, tạm dừng hình", "Weak link: keeping sound, pictures paused"],
   "weak.paused-why": ["Đường truyền của bạn không đủ cho cả hình. Hình sẽ tự trở lại khi mạng khá hơn; cứ nói tiếp.", "Your link cannot carry pictures as well. They come back by themselves when it improves; keep talking."],

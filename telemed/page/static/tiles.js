@@ -6,7 +6,7 @@ import { onLanguage, t } from "./texts.js";
 import { Tile } from "./tile.js";
 
 const SPEAKING = -50; // dBov
-const CLIMB_MS = 6000; // a picture that has just come climbs to what the link carries; nobody calls the link weak meanwhile
+const CLIMB_MS = 10000; // a picture that has just come climbs to what both links carry; nobody calls one weak meanwhile
 /** A picture with a tile of its own beside its sender's: a screen, an ultrasound probe. */
 const shared = ({ kind, source }) => kind === "video" && (source === "screen" || source === "device");
 
@@ -93,7 +93,8 @@ export class Tiles extends Emitter {
   layer(choice) {
     const { track, paused, reason } = choice;
     if (paused || (reason !== "bandwidth" && reason !== "source")) this.lower.delete(track);
-    else if (!this.lower.has(track)) this.#lowered(track, this.choices.has(track));
+    // A sender's layer also rests for a moment when its machine is busy.
+    else if (!this.lower.has(track)) this.#lowered(track, reason === "bandwidth" && this.choices.has(track));
     this.choices.set(track, choice);
     this.#look(track);
   }
