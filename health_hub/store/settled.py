@@ -4,8 +4,8 @@ On PostgreSQL a commit gets its time before others can see it, and several are u
 show a later time first. A client that goes on from the newest time it has seen would never get the other. So who asks for
 everything from some time on says up to when it will be told (`settle_time`). From then on no commit with a time up to that goes
 through: it is refused as it is written (`commit_number`) and takes a later one. Those that were let through before hold a
-transaction number below the one that the reader then got, and are waited for. No clock of one machine is held against
-another's. On SQLite one transaction follows the other.
+transaction number below the one that the reader then got, and are waited for. Nothing rests on clocks that
+agree. On SQLite one transaction follows the other.
 """
 
 import asyncio
