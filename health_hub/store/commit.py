@@ -24,7 +24,7 @@ from health_hub.store.notes import Note, Notes
 from health_hub.store.postgresql import WRITERS, PostgresDatabase, unavailable
 from health_hub.store.prepare import METHOD_NAMES, METHODS, Clock, Prepared, prepare
 from health_hub.store.records import Conflict, Put, Take, apply
-from health_hub.store.settled import SURE, Settled, until
+from health_hub.store.settled import SURE, Settled, refused_until
 from health_hub.store.sqlite import SqliteDatabase
 from health_hub.store.trail import Chain, Trail, new_chain
 from health_hub.store.write import Head, Transaction, Write, heads, write
@@ -209,7 +209,7 @@ class Committer:
             try:
                 return await self._attempt(group, chain)
             except asyncpg.RaiseError as e:
-                self._clock.tick(until(e))
+                self._clock.tick(refused_until(e))
         return await self._attempt(group, chain, tried=True)
 
     async def _attempt(self, group: list[Unit], chain: Chain, *, tried: bool = False) -> Chain:

@@ -102,19 +102,11 @@ class Connections:
 
     async def run(self, sql: str, args: Sequence[Any]) -> None:
         """A statement that is run over and over and gives no rows, whose text never changes: a third cheaper than `fetch`."""
-        c = await self._acquire()
-        sound = False
-        try:
+        async with self.acquire() as c:
             statement = self._prepared.get((c, sql))
             if statement is None:
                 statement = self._prepared[c, sql] = await c.prepare(sql)
             await statement.fetch(*args)
-            sound = True
-        except asyncpg.PostgresError:
-            sound = True
-            raise
-        finally:
-            self._release(c, sound=sound)
 
     async def close(self) -> None:
         """Idle connections are closed in order, those in use when they come back."""

@@ -34,7 +34,7 @@ _WRITING = (
 )
 
 
-def until(error: asyncpg.RaiseError) -> int:
+def refused_until(error: asyncpg.RaiseError) -> int:
     """The settled time, out of a refusal of `commit_number`; other errors are raised again."""
     said = str(error)
     if not said.startswith("settled until "):
@@ -56,12 +56,13 @@ class Settled:
             chosen = self._clock.tick(late)
         return chosen
 
-    def concerns(self, query: Query) -> bool:
-        """Whether it asks for everything from some time on, where several transactions are under way at once."""
-        return self._database.dialect != "sqlite" and _asked(query) is not None
+    async def until(self) -> int | None:
+        """ms since 1970: whatever carries a time up to this one can be seen, or never will be. FhirError 503 when that takes too long.
 
-    async def until(self) -> int:
-        """ms since 1970: whatever carries a time up to this one can be seen, or never will be. FhirError 503 when that takes too long."""
+        None: where one transaction follows the other there is no such end to tell.
+        """
+        if self._database.dialect == "sqlite":
+            return None
         began, pause = time.monotonic(), LOOK
         number: int
         limit: int
@@ -70,11 +71,10 @@ class Settled:
         while True:
             waited = time.monotonic() - began
             oldest = await self._oldest(number, closely=waited > CLOSELY)
-            for asked, got in ((limit, number), *self._asked):
-                if got <= oldest:
-                    self._known = max(self._known, asked)
+            if number <= oldest:
+                self._known = max(self._known, limit)
             while self._asked and self._asked[0][1] <= oldest:
-                self._asked.popleft()
+                self._known = max(self._known, self._asked.popleft()[0])
             if self._known >= limit or (waited > PATIENCE and self._known):
                 return min(self._known, limit)
             if waited > LONGEST:
@@ -94,12 +94,13 @@ class Settled:
 
 
 def narrowed(query: Query, until: int) -> Query:
-    """A query that `concerns` holds for, with an end at `until` (ms)."""
-    asked, limit = _asked(query), (until + 1) * 1000
+    """A query that asks for everything from some time on, with an end at `until` (ms)."""
+    asked, limit = from_some_time_on(query), (until + 1) * 1000
     return query if asked is None else replace(query, where=(*query.where, Test(asked.param, None, (DateValue("lt", limit, limit),))))
 
 
-def _asked(query: Query) -> Test | None:
+def from_some_time_on(query: Query) -> Test | None:
+    """The condition by which a query asks for all that has changed since."""
     return next((n for n in query.where if type(n) is Test and n.param.code == "_lastUpdated" and _is_open(n)), None)
 
 

@@ -20,7 +20,7 @@ from health_hub.store.judge import ACCESS, COLUMNS, SQLITE, SQLITE_PARTIES, SQLI
 from health_hub.store.model import Filter, HistoryPage, SearchPage, Stored
 from health_hub.store.postgresql import PostgresDatabase
 from health_hub.store.prepare import rows_of
-from health_hub.store.settled import narrowed
+from health_hub.store.settled import from_some_time_on, narrowed
 from health_hub.store.sqlite import SqliteDatabase
 from health_hub.store.together import Together
 
@@ -214,9 +214,10 @@ class View:
             where.append(f"r.rid IN ({', '.join(str(int(r)) for r in rids) or 'NULL'})")
         if since_ms is not None:
             where.append(f"r.updated >= {arg(since_ms)}")
-            if row is None and cursor is None and self._db.dialect == "postgresql":
+            if row is None and cursor is None:  # further pages go back in time
                 until = await self._store.settled.until()
-                where.append(f"r.updated <= {arg(until)}")  # further pages go back in time
+                if until is not None:
+                    where.append(f"r.updated <= {arg(until)}")
         ended = ""
         if at is not None:
             where.append(f"r.updated <= {arg(at[1])}")
@@ -273,7 +274,7 @@ class View:
 
         self._vet(query)
         until = None if cursor is None else cursor.get("u")
-        if cursor is None and self._store.settled.concerns(query):
+        if cursor is None and from_some_time_on(query) is not None:
             until = await self._store.settled.until()
         if until is not None:
             query = narrowed(query, until)
