@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path as File
 from typing import Any
 
@@ -20,8 +20,8 @@ from playwright.sync_api import sync_playwright
 from tqdm import tqdm
 
 from bench.__main__ import machine, write
+from tests.telemed.calls import Ear, admit, count, fragment, played, received, rise, until, window
 from tests.telemed.calls import Path as Way
-from tests.telemed.calls import admit, count, fragment, received, rise, until, window
 from tests.telemed.impair import Path
 from tests.telemed.page.conftest import MEDIA, Tab
 from tests.web.chromium import FLAGS, PROGRAM
@@ -73,8 +73,8 @@ class Heard:
 
 @dataclass
 class Run:
-    doctor: Heard = field(default_factory=Heard)
-    patient: Heard = field(default_factory=Heard)
+    doctor: Heard
+    patient: Heard
 
 
 def plain(context: Any) -> None:
@@ -100,18 +100,12 @@ def people(browser: Any, way: Way, own: bool) -> Iterator[tuple[Tab, Tab]]:
         doctor.context.close()
 
 
-def sound(tab: Tab) -> tuple[float, float]:
-    """Samples played, and those made up."""
-    r = received(tab, "audio")
-    return r.get("totalSamplesReceived", 0), r.get("concealedSamples", 0) - r.get("silentConcealedSamples", 0)
-
-
 def watch(tabs: dict[str, Tab], seconds: float) -> dict[str, Heard]:
     begin = time.monotonic()
     looks: dict[str, list[tuple[float, tuple[float, float]]]] = {who: [] for who in tabs}
     while (now := time.monotonic() - begin) < seconds + STEP / 2:
         for who, tab in tabs.items():
-            looks[who].append((now, sound(tab)))
+            looks[who].append((now, played(tab)))
         time.sleep(STEP)
 
     def share(of: list[tuple[float, tuple[float, float]]]) -> float:
@@ -172,15 +166,11 @@ def silent(browser: Any, own: bool) -> float:
         way.do(lambda: way.link.both(delay=100))
         for flow in way.flows(patient):
             way.do(way.link.cut, 1e6, flow)
-        gap, last, heard = 0.0, time.monotonic(), count(doctor, "audio")
-        end = last + 30
-        while (now := time.monotonic()) < end:
-            if (more := count(doctor, "audio")) > heard:
-                gap, last, heard = max(gap, now - last), now, more
-                if gap > 1:
-                    break
+        ear, end = Ear(doctor), time.monotonic() + 30
+        while time.monotonic() < end and not (ear.silent > 1 and ear.hears):
+            ear.listen()
             time.sleep(0.05)
-        return gap
+        return ear.silent
 
 
 def table(found: dict[tuple[str, bool], list[Run]], gaps: dict[bool, list[float]], seconds: float, repeat: int) -> str:

@@ -78,6 +78,28 @@ def rise(*ways: tuple[Tab, str, str | None], by: int = 20, seconds: float = 30) 
         until(lambda way=way, then=then: count(*way) >= then + by, seconds)
 
 
+def played(tab: Tab) -> tuple[float, float]:
+    """Samples of sound that a window played, and those of them that its browser made up."""
+    r = received(tab, "audio")
+    return float(r.get("totalSamplesReceived", 0)), float(r.get("concealedSamples", 0) - r.get("silentConcealedSamples", 0))
+
+
+class Ear:
+    """Counts the sound that comes; `silent` is the longest time in s in which nothing did, `hears` whether it has come again."""
+
+    def __init__(self, tab: Tab) -> None:
+        self._tab = tab
+        self._count, self._at, self.silent, self.hears = count(tab, "audio"), time.monotonic(), 0.0, False
+
+    def listen(self) -> bool:
+        heard, now = count(self._tab, "audio"), time.monotonic()
+        self.hears = heard > self._count
+        if self.hears:
+            self._count, self._at = heard, now
+        self.silent = max(self.silent, now - self._at)
+        return True
+
+
 def fragment(tab: Tab) -> str:
     """The window's present ICE user fragment."""
     sdp: str = tab.page.evaluate("() => healthHubRoom.room.peer.pc.localDescription.sdp")

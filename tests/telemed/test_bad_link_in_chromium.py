@@ -9,8 +9,8 @@ import pytest
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 from bench import windows
+from tests.telemed.calls import Ear, admit, closing, count, fragment, played, received, rise, until, window
 from tests.telemed.calls import Path as Way
-from tests.telemed.calls import admit, closing, count, fragment, received, rise, until, window
 from tests.telemed.impair import Path
 from tests.telemed.page.conftest import Tab, browser  # noqa: F401 - the fixture
 
@@ -32,21 +32,6 @@ def call(browser: Any, way: Way) -> tuple[Tab, Tab]:  # noqa: F811
     admit(doctor, patient)
     rise((doctor, "video", "benhnhan"), (patient, "video", "bacsi"), (patient, "audio", "bacsi"))
     return doctor, patient
-
-
-class Ear:
-    """Counts the sound that comes; `silent` is the longest time in s in which nothing did."""
-
-    def __init__(self, tab: Tab) -> None:
-        self._tab = tab
-        self._count, self._at, self.silent = count(tab, "audio"), time.monotonic(), 0.0
-
-    def listen(self) -> bool:
-        heard, now = count(self._tab, "audio"), time.monotonic()
-        if heard > self._count:
-            self._count, self._at = heard, now
-        self.silent = max(self.silent, now - self._at)
-        return True
 
 
 def picture(tab: Tab) -> dict[str, Any]:
@@ -107,11 +92,10 @@ def test_a_thin_way_up_is_left_to_sound(browser: Any, way: Way) -> None:  # noqa
 
         def missed() -> float:
             """Share of 5 s of the patient's sound that the doctor's browser made up."""
-            before = received(doctor, "audio")
+            (all_before, made_before) = played(doctor)
             time.sleep(5)
-            after = received(doctor, "audio")
-            made = [r["concealedSamples"] - r["silentConcealedSamples"] for r in (before, after)]
-            return float((made[1] - made[0]) / (after["totalSamplesReceived"] - before["totalSamplesReceived"]))
+            (all_after, made_after) = played(doctor)
+            return (made_after - made_before) / (all_after - all_before)
 
         until(lambda: missed() < 0.03, 60)
         assert patient.state()["up"] is not None
