@@ -50,10 +50,10 @@ def build() -> Path:
     return path
 
 
-def choose(form: Form, sock: socket.socket, owner: Owner) -> Forwarding:
-    """The step on this socket. Raises NotBuilt when `compiled` is asked for and cannot be had."""
+def choose(form: Form, sock: socket.socket, owner: Owner, reports: socket.socket | None = None) -> Forwarding:
+    """The step on this socket, or these two (sockets.py). Raises NotBuilt when `compiled` is asked for and cannot be had."""
     if form == "python":
-        return Forwarding(sock, owner)
+        return Forwarding(sock, owner, reports)
     # Only here: the Python form does without cffi's reading of step.h.
     from telemed.relay import compiled
 
@@ -61,12 +61,12 @@ def choose(form: Form, sock: socket.socket, owner: Owner) -> Forwarding:
         path = library()
         if not path.exists():
             raise NotBuilt("it was not built")
-        return compiled.Forwarding(sock, owner, compiled.load(path))
+        return compiled.Forwarding(sock, owner, compiled.load(path), reports)
     except NotBuilt:
         if form == "compiled":
             raise
         log.info("the forwarding step is in Python: python -m telemed.relay.build makes the faster one")
-        return Forwarding(sock, owner)
+        return Forwarding(sock, owner, reports)
 
 
 def main() -> int:

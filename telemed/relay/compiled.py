@@ -18,7 +18,7 @@ from telemed.relay import forward, trend, twcc
 from telemed.relay import srtp as libsrtp
 from telemed.relay.build import NotBuilt
 from telemed.relay.estimator import Estimator
-from telemed.relay.forward import BATCH, Address, Owner
+from telemed.relay.forward import BATCH, SETTLED, Address, Owner
 from telemed.relay.layers import AV1
 from telemed.relay.srtp import Keys
 from telemed.wire.errors import WireError
@@ -483,11 +483,11 @@ class Round(forward.Round):
 class Forwarding(forward.Forwarding):
     """The step on one UDP socket; see forward.Forwarding."""
 
-    def __init__(self, sock: socket.socket, owner: Owner, lib: Any) -> None:
-        super().__init__(sock, owner)
+    def __init__(self, sock: socket.socket, owner: Owner, lib: Any, reports: socket.socket | None = None) -> None:
+        super().__init__(sock, owner, reports)
         self.lib = lib
         self.step = lib.step_new(
-            sock.fileno(), _theirs("srtp_unprotect"), _theirs("srtp_unprotect_rtcp"), _theirs("srtp_protect"), _theirs("srtp_protect_rtcp"),
+            sock.fileno(), -1 if reports is None else reports.fileno(), _theirs("srtp_unprotect"), _theirs("srtp_unprotect_rtcp"), _theirs("srtp_protect"), _theirs("srtp_protect_rtcp"),
             forward.PACE,
         )
         self._digest = ffi.new("step_digest *")  # one for all: a feedback is done with before the next
@@ -541,8 +541,15 @@ class Forwarding(forward.Forwarding):
         cast("Stream", stream).refresh()
 
     def pump(self) -> None:
-        left, event, pump = self._left, self._event, self.lib.step_pump
-        left[0] = BATCH
+        self._pump(self.lib.step_pump, BATCH)
+
+    def settle(self) -> None:
+        if self.reports is not None and self.step is not None:
+            self._pump(self.lib.step_settle, SETTLED)
+
+    def _pump(self, pump: Any, most: int) -> None:
+        left, event = self._left, self._event
+        left[0] = most
         while what := pump(self.step, left, event):
             try:
                 self._take(what)

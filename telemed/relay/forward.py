@@ -10,13 +10,14 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable
-from time import monotonic, sleep
+from time import monotonic, sleep, time
 from typing import Any, Final, Protocol
 
 from telemed.relay import layers
 from telemed.relay.dependency import Chain, Reader
 from telemed.relay.estimator import Estimator
 from telemed.relay.layers import ALL_LAYERS, AV1, NUMBERED, VP9
+from telemed.relay.sockets import STAMP
 from telemed.relay.srtp import Keys, ffi, lib
 from telemed.relay.trend import Trend
 from telemed.relay.twcc import Digest, FeedbackBuilder, SendHistory
@@ -31,6 +32,9 @@ BUFFER: Final = 2048
 DATAGRAM: Final = 1800  # more than any path carries; the rest of BUFFER is room for headers and tags
 BATCH: Final = 256  # datagrams before other work of the event loop gets its turn
 PACE: Final = 0.001  # s between two looks at the socket: under load it costs more to be woken for a datagram than to handle it
+SETTLED: Final = 1024  # reports at once, before other work of the event loop gets its turn
+STAMP_ROOM: Final = socket.CMSG_SPACE(STAMP.size)
+DELAYED: Final = 1.0  # s; a datagram that seems to have waited longer came when the wall clock was set
 VIDEO_RING, AUDIO_RING = 512, 128  # packets kept for resending; powers of two
 MISSING_MAX: Final = 256  # sequence numbers asked for again at most; beyond, a keyframe is cheaper
 REORDERED: Final = 1000  # further apart is a new start of the stream (RFC 3550 A.1 has 3000 for both)
@@ -213,6 +217,15 @@ class Forwarder:
         self.rtx_payload_types: bytes = b""
 
 
+def arrived(more: list[tuple[int, int, bytes]], wall: float, now: float) -> float:
+    """When a datagram came, s of the monotonic clock; `more`: what came beside it, `wall`: that clock less the wall clock's."""
+    if not more or len(more[0][2]) < STAMP.size:
+        return now
+    seconds, nanoseconds = STAMP.unpack_from(more[0][2])
+    came = seconds + nanoseconds * 1e-9 + wall
+    return came if now - DELAYED < came < now else now
+
+
 def _renumber(out: bytearray, at: int, picture: Picture, picture_offset: int, tl0_offset: int) -> None:
     """Picture id and TL0PICIDX of the VP8 payload at `at`, moved by the offsets."""
     _, _, place, bits, number, tl0 = picture
@@ -264,8 +277,9 @@ class Owner(Protocol):
 class Forwarding:
     """The step itself, on one UDP socket. Not thread-safe: it belongs to one event loop."""
 
-    def __init__(self, sock: socket.socket, owner: Owner) -> None:
-        self.sock, self.owner = sock, owner
+    def __init__(self, sock: socket.socket, owner: Owner, reports: socket.socket | None = None) -> None:
+        """reports: where those come that can wait for `settle`, with the time at which they came; see sockets.py."""
+        self.sock, self.owner, self.reports = sock, owner, reports
         self.endpoints: dict[Address, Endpoint] = {}
         self._in = bytearray(BUFFER)
         self._view = memoryview(self._in)
@@ -346,6 +360,24 @@ class Forwarding:
             except Exception:
                 self.failed()
 
+    def settle(self) -> None:
+        """Reports and feedback that came since the last time, SETTLED at most: together they cost a third of what each costs alone."""
+        if self.reports is None:
+            return
+        receive, parts, now = self.reports.recvmsg_into, [self._view[:DATAGRAM]], monotonic()
+        wall = now - time()
+        for _ in range(SETTLED):
+            try:
+                size, more, _, address = receive(parts, STAMP_ROOM)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                continue
+            try:
+                self._media(size, address, arrived(more, wall, now))
+            except Exception:
+                self.failed()
+
     def take(self, datagram: bytes, address: Address) -> None:
         """A datagram that came by TCP."""
         if len(datagram) <= DATAGRAM:
@@ -362,14 +394,15 @@ class Forwarding:
             self._fault_told = now
             log.exception("a datagram could not be handled; %d so far", self.faults)
 
-    def _media(self, size: int, address: Address) -> None:
+    def _media(self, size: int, address: Address, came: float = 0.0) -> None:
+        """A datagram in the buffer; `came`: when, 0: just now."""
         data = self._in
         first = data[0] if size else 255
         endpoint = self.endpoints.get(address)
         if endpoint is None or not 128 <= first <= 191 or size < 12 or endpoint.rx is None:
             self._other(first, size, endpoint, address)
             return
-        now = monotonic()
+        now = came or monotonic()
         second = data[1]
         length = self._length
         length[0] = size

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any, Final
 
 from telemed.ports import Listener, MediaError, RoomListener, Tap, TrackInfo
-from telemed.relay import sctp
+from telemed.relay import sctp, sockets
 from telemed.relay.build import Form, choose
 from telemed.relay.dtls import Certificate
 from telemed.relay.forward import Address, Endpoint, Forwarder, Round, Stream
@@ -29,7 +29,6 @@ ROUNDS: Final = 4
 TOGETHER: Final = 16  # peers whose reports go in one tick: one by one the code for them is cold each time, all at once they hold up media
 SPEAKERS_SECONDS: Final = 0.3
 SPEAKER_LEVEL: Final = 50  # -dBov below which someone is taken to speak
-SOCKET_BUFFER: Final = 4 << 20
 MAX_PEERS: Final = 4000
 
 
@@ -82,27 +81,18 @@ class Relay:
         self._loop = asyncio.get_running_loop()
         sctp.prepare()  # before anyone is there who would hear how long it takes; not in a thread: its modules import each other
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_DGRAM)
-        sock.setblocking(False)
-        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-            sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER)
-        try:
-            sock.bind((self._host, self._port))
-        except OSError:
-            sock.close()
-            raise
-        self._sock = sock
+        sock, reports = sockets.bind(family, self._host, self._port)
+        self._sockets = [sock] if reports is None else [sock, reports]
         host, port = sock.getsockname()[:2]
         self.address = (host, port)
-        self.forwarding = choose(self._step, sock, self)
+        self.forwarding = choose(self._step, sock, self, reports)
         self._rounds = [self.forwarding.round() for _ in range(ROUNDS)]
         if self._want_tcp:
             self._tcp = TcpCandidates(self)
             try:
                 await self._tcp.start(self._host, port)
             except OSError:
-                sock.close()
-                self.forwarding.close()
+                self._shut()
                 if self._port or attempts <= 1:
                     raise
                 await self.start(attempts - 1)  # port 0 is any port that is free for UDP; another program may have it for TCP
@@ -132,10 +122,14 @@ class Relay:
         if self._tcp is not None:
             await self._tcp.close()
         if self._loop is not None:
-            self._loop.remove_reader(self._sock.fileno())
-            self._sock.close()
-            self.forwarding.close()
+            self._loop.remove_reader(self._sockets[0].fileno())
+            self._shut()
             await asyncio.sleep(0)  # what listeners are still to hear
+
+    def _shut(self) -> None:
+        for sock in self._sockets:
+            sock.close()
+        self.forwarding.close()
 
     # What signalling asks (ports.MediaRelay).
 
@@ -307,6 +301,7 @@ class Relay:
         self.late = started - self._due
         now = monotonic()
         try:
+            self.forwarding.settle()
             if self.gaps:
                 gaps, self.gaps = self.gaps, set()
                 for stream in gaps:

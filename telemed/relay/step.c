@@ -25,7 +25,7 @@ struct place { struct place *next; struct key key; step_endpoint *endpoint; };
 struct queued { step_forwarder *forwarder; step_endpoint *to; uint32_t end, size; };
 
 struct step {
-    int fd;
+    int fd, reports; /* the latter -1 where they come by the first one (sockets.py) */
     step_srtp unprotect, unprotect_rtcp, protect, protect_rtcp;
     struct place *places[BUCKETS];
     int taken, at;
@@ -36,20 +36,31 @@ struct step {
     struct queued queued[QUEUED];
     int waiting;
     uint64_t unsent;
-    double now;   /* when the datagrams at hand were taken */
-    double pace;  /* s between two such times at least */
+    double now;    /* when the datagrams at hand were taken, or the report at hand came */
+    double looked; /* when the socket was looked at last */
+    double pace;   /* s between two such times at least */
+    double settled, wall; /* when reports were taken last, and what that clock is less the wall clock */
+    int full;      /* there was more than could be taken */
+    char stamps[TAKEN][CMSG_SPACE(sizeof(struct timespec))];
 };
 
-static double monotonic(void) {
+static const double DELAYED = 1.0; /* s, as in forward.py */
+
+static double seconds(const struct timespec *t) { return (double)t->tv_sec + (double)t->tv_nsec * 1e-9; }
+
+static double clock_of(clockid_t clock) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+    clock_gettime(clock, &t);
+    return seconds(&t);
 }
 
-step *step_new(int fd, step_srtp unprotect, step_srtp unprotect_rtcp, step_srtp protect, step_srtp protect_rtcp, double pace) {
+static double monotonic(void) { return clock_of(CLOCK_MONOTONIC); }
+
+step *step_new(int fd, int reports, step_srtp unprotect, step_srtp unprotect_rtcp, step_srtp protect, step_srtp protect_rtcp, double pace) {
     step *s = calloc(1, sizeof *s);
     if (s == NULL) return NULL;
     s->fd = fd;
+    s->reports = reports;
     s->unprotect = unprotect;
     s->unprotect_rtcp = unprotect_rtcp;
     s->protect = protect;
@@ -587,8 +598,8 @@ static int datagram(step *s, int i, step_event *event) {
 
 /* Under load it costs more to be woken for each datagram than to handle it: those of a moment are taken together. */
 static void rest(step *s) {
-    double wait = s->now + s->pace - monotonic();
-    if (wait <= 0 || wait > s->pace) return;
+    double wait = s->looked + s->pace - monotonic();
+    if (s->full || wait <= 0 || wait > s->pace) return;
     struct timespec t = {0, (long)(wait * 1e9)};
     nanosleep(&t, NULL);
 }
@@ -598,10 +609,14 @@ int step_pump(step *s, int *left, step_event *event) {
         if (s->at == s->taken) {
             flush(s); /* what came together leaves together, and before more is taken */
             int all = s->taken && s->taken < TAKEN; /* that there was; the event loop calls again when there is more */
+            s->full = s->taken == TAKEN;
             s->at = s->taken = 0;
             if (all || *left <= 0) return STEP_DONE;
             rest(s);
-            for (int i = 0; i < TAKEN; i++) s->in[i].msg_hdr.msg_namelen = sizeof s->from[i];
+            for (int i = 0; i < TAKEN; i++) {
+                s->in[i].msg_hdr.msg_namelen = sizeof s->from[i];
+                s->in[i].msg_hdr.msg_controllen = 0;
+            }
             int n = recvmmsg(s->fd, s->in, TAKEN, MSG_DONTWAIT, NULL);
             if (n <= 0) {
                 if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
@@ -612,12 +627,47 @@ int step_pump(step *s, int *left, step_event *event) {
             }
             *left -= n;
             s->taken = n;
-            s->now = monotonic();
+            s->now = s->looked = monotonic();
         }
         int what = datagram(s, s->at++, event);
         if (what) {
             flush(s); /* Python sends by itself: order is kept */
             return what;
         }
+    }
+}
+
+/* forward.arrived */
+static double came(struct msghdr *m, double wall, double now) {
+    struct cmsghdr *c = CMSG_FIRSTHDR(m);
+    struct timespec t;
+    if (c == NULL || c->cmsg_len < CMSG_LEN(sizeof t)) return now;
+    memcpy(&t, CMSG_DATA(c), sizeof t);
+    double at = seconds(&t) + wall;
+    return now - DELAYED < at && at < now ? at : now;
+}
+
+/* Reports that waited, with the time at which each came. */
+int step_settle(step *s, int *left, step_event *event) {
+    for (;;) {
+        if (s->at == s->taken) {
+            int all = s->taken && s->taken < TAKEN;
+            s->at = s->taken = 0;
+            if (all || *left <= 0) return STEP_DONE;
+            for (int i = 0; i < TAKEN; i++) {
+                s->in[i].msg_hdr.msg_namelen = sizeof s->from[i];
+                s->in[i].msg_hdr.msg_control = s->stamps[i];
+                s->in[i].msg_hdr.msg_controllen = sizeof s->stamps[i];
+            }
+            int n = recvmmsg(s->reports, s->in, TAKEN, MSG_DONTWAIT, NULL);
+            if (n <= 0) return STEP_DONE;
+            *left -= n;
+            s->taken = n;
+            s->settled = monotonic();
+            s->wall = s->settled - clock_of(CLOCK_REALTIME);
+        }
+        s->now = came(&s->in[s->at].msg_hdr, s->wall, s->settled);
+        int what = datagram(s, s->at++, event);
+        if (what) return what;
     }
 }

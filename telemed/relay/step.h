@@ -147,7 +147,7 @@ int step_feedback(const uint8_t *body, uint32_t size, const step_history *histor
 void step_trend_restart(step_trend *trend);
 int step_trend_feed(step_trend *trend, const step_digest *digest);
 
-step *step_new(int fd, step_srtp unprotect, step_srtp unprotect_rtcp, step_srtp protect, step_srtp protect_rtcp, double pace);
+step *step_new(int fd, int reports, step_srtp unprotect, step_srtp unprotect_rtcp, step_srtp protect, step_srtp protect_rtcp, double pace);
 void step_free(step *s);
 uint64_t step_unsent(const step *s);
 int step_know(step *s, const void *address, step_endpoint *endpoint);
@@ -165,3 +165,4 @@ uint32_t step_stun(const step_endpoint *endpoint, const uint8_t *request, uint32
 void step_sha1(const uint8_t *key, uint32_t key_size, const uint8_t *data, uint32_t size, uint8_t *digest);
 uint32_t step_round(step *s, step_endpoint *const *endpoints, uint32_t count, double now, uint32_t *turns);
 int step_pump(step *s, int *left, step_event *event);
+int step_settle(step *s, int *left, step_event *event);
