@@ -8,6 +8,7 @@ import logging
 import math
 import socket
 import struct
+from array import array
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, cast
@@ -423,7 +424,7 @@ class Stream(forward.Stream):
 class Forwarder(forward.Forwarder):
     """One track on its way to one subscriber; see forward.Forwarder."""
 
-    __slots__ = ("_payload_types", "c")
+    __slots__ = ("_counters", "_payload_types", "c")
 
     ssrc, counter_byte, level_byte = _view("ssrc"), _view("counter_byte"), _view("level_byte")
     sequence_offset, rtp_offset = _view("sequence_offset"), _view("rtp_offset")
@@ -437,6 +438,15 @@ class Forwarder(forward.Forwarder):
         self.c = ffi.new("step_forwarder *")
         self.c.endpoint = endpoint.c
         super().__init__(endpoint, ssrc, payload_types, owner)
+
+    @property
+    def counters(self) -> "array[int] | None":
+        return self._counters
+
+    @counters.setter
+    def counters(self, counters: "array[int] | None") -> None:
+        self._counters = counters  # the memory stays while this does
+        self.c.counters = ffi.NULL if counters is None else ffi.from_buffer("int[]", counters)
 
     @property
     def payload_types(self) -> bytes:
@@ -487,8 +497,8 @@ class Forwarding(forward.Forwarding):
         super().__init__(sock, owner, reports)
         self.lib = lib
         self.step = lib.step_new(
-            sock.fileno(), -1 if reports is None else reports.fileno(), _theirs("srtp_unprotect"), _theirs("srtp_unprotect_rtcp"), _theirs("srtp_protect"), _theirs("srtp_protect_rtcp"),
-            forward.PACE,
+            sock.fileno(), -1 if reports is None else reports.fileno(), _theirs("srtp_unprotect"), _theirs("srtp_unprotect_rtcp"),
+            _theirs("srtp_protect"), _theirs("srtp_protect_rtcp"), forward.PACE,
         )
         self._digest = ffi.new("step_digest *")  # one for all: a feedback is done with before the next
         self._feedback = ffi.new("uint8_t[1500]")

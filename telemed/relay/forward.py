@@ -8,6 +8,7 @@ for the first time) goes to the `Owner`, which works a few times a second.
 import logging
 import socket
 import struct
+from array import array
 from collections import deque
 from collections.abc import Callable
 from time import monotonic, sleep, time
@@ -40,6 +41,7 @@ MISSING_MAX: Final = 256  # sequence numbers asked for again at most; beyond, a 
 REORDERED: Final = 1000  # further apart is a new start of the stream (RFC 3550 A.1 has 3000 for both)
 PADDING: Final = 255  # the most that one packet can have of it
 _PADDING: Final = bytes(PADDING - 1) + bytes([PADDING])
+REPEATED: Final = 512  # packets that can be sent once more as they were: a power of two, and no fewer than are kept
 HISTORY: Final = 128  # stretches; each frame that is left out ends one
 BEDE: Final = 0xBEDE  # one-byte header extensions (RFC 8285 4.2)
 TWO_BYTE: Final = 0x1000  # and those of 4.3, for elements of more than 16 bytes
@@ -182,10 +184,10 @@ class Forwarder:
     """One track on its way to one subscriber: the SSRC it gets, and what is added to numbers so that switches do not show."""
 
     __slots__ = (
-        "chain", "counter_byte", "descriptor_id", "endpoint", "frame", "history", "last_picture", "last_rtp", "last_sequence", "last_time",
-        "last_tl0", "level_byte", "octets", "owner", "packets", "passing", "payload_types", "picture_offset", "red", "rtp_offset",
-        "rtx_payload_types", "rtx_sequence", "rtx_ssrc", "sequence_offset", "spatial", "ssrc", "started", "stream", "switched", "target",
-        "temporal", "tl0_offset", "top",
+        "chain", "counter_byte", "counters", "descriptor_id", "endpoint", "frame", "history", "last_picture", "last_rtp", "last_sequence",
+        "last_time", "last_tl0", "level_byte", "octets", "owner", "packets", "passing", "payload_types", "picture_offset", "red",
+        "rtp_offset", "rtx_payload_types", "rtx_sequence", "rtx_ssrc", "sequence_offset", "spatial", "ssrc", "started", "stream",
+        "switched", "target", "temporal", "tl0_offset", "top",
     )
 
     def __init__(self, endpoint: Endpoint, ssrc: int, payload_types: bytes, owner: Any) -> None:
@@ -194,6 +196,9 @@ class Forwarder:
         self.payload_types = payload_types
         self.red = 0  # payload type in of redundant sound that the subscriber gets the newest block of, 0: none
         self.counter_byte = self.level_byte = 0  # first byte of each extension element, 0: not agreed
+        # By outgoing sequence number: the transport-wide one that it went with, -1: it did not go, or with another header than now.
+        # None where lost packets are resent by RTX.
+        self.counters: array[int] | None = array("i", [-1]) * REPEATED
         self.stream: Stream | None = None
         self.target: Stream | None = None  # it switches to this one at the next keyframe
         self.sequence_offset = self.rtp_offset = 0
@@ -215,6 +220,10 @@ class Forwarder:
         self.rtx_ssrc = 0
         self.rtx_sequence = 0
         self.rtx_payload_types: bytes = b""
+
+    def anew(self) -> None:
+        """Headers look otherwise from now on: what went before is not repeated."""
+        self.counters = array("i", [-1]) * REPEATED if not any(self.rtx_payload_types) else None
 
 
 def arrived(more: list[tuple[int, int, bytes]], wall: float, now: float) -> float:
@@ -566,6 +575,7 @@ class Forwarding:
                     continue
                 number, stamp = (sequence + earlier[0]) & 0xFFFF, (rtp + earlier[1]) & 0xFFFFFFFF
                 _, _, picture_offset, tl0_offset, _ = earlier
+            counter = 0
             if forwarder.counter_byte:
                 counter = to.counter = (to.counter + 1) & 0xFFFF
                 if forwarder.level_byte and level != 255:
@@ -586,6 +596,8 @@ class Forwarding:
                     at = 12
                 end = at + len(payload)
             out_view[at:end] = payload
+            if forwarder.counters is not None:
+                forwarder.counters[number % REPEATED] = counter
             if picture is not None:
                 if picture_offset or tl0_offset:
                     _renumber(out, at, picture, picture_offset, tl0_offset)
@@ -683,6 +695,8 @@ class Forwarding:
         at = self._head(forwarder, kind, number, stamp, forwarder.ssrc, level, described)
         if forwarder.counter_byte:
             to.sent(to.counter, now, at + len(payload))
+        if forwarder.counters is not None:
+            forwarder.counters[number % REPEATED] = to.counter if forwarder.counter_byte else 0
         end = at + len(payload)
         self._out_view[at:end] = payload
         self._length[0] = end
@@ -704,12 +718,15 @@ class Forwarding:
         if not late:
             forwarder.last_sequence, forwarder.last_rtp, forwarder.last_time = number, stamp, now
 
-    def _head(self, forwarder: Forwarder, kind: int, sequence: int, stamp: int, ssrc: int, level: int, described: bytes) -> int:
-        """Writes a header with what was agreed on, and the next transport-wide number; where the payload begins."""
+    def _head(
+        self, forwarder: Forwarder, kind: int, sequence: int, stamp: int, ssrc: int, level: int, described: bytes, counter: int = -1
+    ) -> int:
+        """Writes a header with what was agreed on, and the next transport-wide number or `counter`; where the payload begins."""
         out, to = self._out, forwarder.endpoint
         with_level = forwarder.level_byte and level != 255
-        counter = -1
-        if forwarder.counter_byte:
+        if not forwarder.counter_byte:
+            counter = -1
+        elif counter < 0:
             counter = to.counter = (to.counter + 1) & 0xFFFF
         if described and forwarder.descriptor_id:
             return self._described(forwarder, kind, sequence, stamp, ssrc, counter, described)
@@ -861,7 +878,11 @@ class Forwarding:
         return packet
 
     def resend(self, forwarder: Forwarder, number: int, now: float) -> int:
-        """Send again what went out as `number` (RFC 4585 NACK), by RTX where it is agreed. Bytes sent; 0 when it is no longer kept."""
+        """Send again what went out as `number` (RFC 4585 NACK), by RTX where it is agreed. Bytes sent; 0 when it is no longer kept.
+
+        Without RTX it is the same packet to the last bit: another header under the same number would be a second message with one
+        nonce, by which whoever listens finds the key that authenticates the stream (RFC 7714 8.1, 9.1; RFC 3711 9.1).
+        """
         stream, offsets = forwarder.stream, self._offsets(forwarder)
         begin = (forwarder.switched + offsets[0]) & 0xFFFF
         if stream is None or ((number - begin) & 0xFFFF) > 0x8000:
@@ -872,7 +893,7 @@ class Forwarding:
         packet = self._cached(stream, (number - offsets[0]) & 0xFFFF)
         if packet is None:
             return 0
-        _, second, _, rtp, _ = _HEAD.unpack_from(packet)
+        _, second, _, rtp, level = _HEAD.unpack_from(packet)
         kept = memoryview(packet)[12:]
         payload: memoryview | bytearray = kept
         picture = self._picture(stream, second, kept)
@@ -890,7 +911,7 @@ class Forwarding:
                 second |= 0x80
         elif forwarder.red and forwarder.red == second & 127 and (found := red.primary(kept)) is not None:
             second, payload = second & 0x80 | found[0], kept[found[1] :]
-        return self._emit(forwarder, second, number, (rtp + offsets[1]) & 0xFFFFFFFF, payload, now, described)
+        return self._emit(forwarder, second, number, (rtp + offsets[1]) & 0xFFFFFFFF, level, payload, now, described)
 
     def pad(self, forwarder: Forwarder, now: float) -> int:
         """A probe, which receivers drop after counting it: the newest packet once more by RTX (RFC 4588), or padding alone.
@@ -930,7 +951,8 @@ class Forwarding:
         return self._leave(to, end)
 
     def _emit(
-        self, forwarder: Forwarder, second: int, number: int, stamp: int, payload: memoryview | bytearray, now: float, described: bytes
+        self, forwarder: Forwarder, second: int, number: int, stamp: int, level: int, payload: memoryview | bytearray, now: float,
+        described: bytes,
     ) -> int:
         to = forwarder.endpoint
         if to.tx is None:
@@ -940,18 +962,19 @@ class Forwarding:
         if not kind or len(payload) + len(described) > BUFFER - 60:
             return 0
         out, view = self._out, self._out_view
-        ssrc, sequence = forwarder.ssrc, number
         if rtx:
-            ssrc = forwarder.rtx_ssrc
             sequence = forwarder.rtx_sequence = (forwarder.rtx_sequence + 1) & 0xFFFF
-            kind = rtx
-        at = self._head(forwarder, kind, sequence, stamp, ssrc, 255, described)
-        if rtx:
+            at = self._head(forwarder, rtx, sequence, stamp, forwarder.rtx_ssrc, 255, described)
             out[at], out[at + 1] = number >> 8, number & 255
             at += 2
+        else:
+            counter = forwarder.counters[number % REPEATED] if forwarder.counters is not None else -1
+            if counter < 0:
+                return 0
+            at = self._head(forwarder, kind, number, stamp, forwarder.ssrc, level, described, counter)
         end = at + len(payload)
         view[at:end] = payload
-        if forwarder.counter_byte:
+        if rtx and forwarder.counter_byte:
             to.sent(to.counter, now, end)
         return self._leave(to, end)
 

@@ -209,9 +209,10 @@ class Peer:
             forwarder.rtx_ssrc, forwarder.rtx_sequence = self._ssrc(), secrets.randbits(15)
         counter = line.extensions.get(TRANSPORT_WIDE, 0)
         level = line.extensions.get(AUDIO_LEVEL, 0)
-        forwarder.counter_byte = counter << 4 | 1 if counter else 0
-        forwarder.level_byte = level << 4 if level else 0
-        forwarder.descriptor_id = line.extensions.get(DEPENDENCY, 0)
+        layout = counter << 4 | 1 if counter else 0, level << 4 if level else 0, line.extensions.get(DEPENDENCY, 0)
+        if layout != (forwarder.counter_byte, forwarder.level_byte, forwarder.descriptor_id):
+            forwarder.counter_byte, forwarder.level_byte, forwarder.descriptor_id = layout
+            forwarder.anew()
         if slot.track is not None:
             slot.map_formats()
 

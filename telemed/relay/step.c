@@ -409,6 +409,7 @@ static void forward(step *s, step_stream *stream, uint8_t second, uint16_t seque
             put16(out + 14, (at - 16) / 4);
         }
         memcpy(out + at, payload, size);
+        if (f->counters != NULL) f->counters[number % STEP_REPEATED] = counter;
         if (picture->there) {
             f->frame = rtp;
             renumber(out + at, picture, f);

@@ -9,7 +9,7 @@ typedef struct step_forwarder step_forwarder;
 typedef struct step_link step_link;
 typedef struct step_builder step_builder;
 
-enum { STEP_DONE = 0, STEP_OTHER = 1, STEP_RTCP = 2, STEP_PACKET = 3, STEP_TOLD = 4, STEP_NOTED = 512, STEP_STREAMS = 64 };
+enum { STEP_DONE = 0, STEP_OTHER = 1, STEP_RTCP = 2, STEP_PACKET = 3, STEP_TOLD = 4, STEP_NOTED = 512, STEP_STREAMS = 64, STEP_REPEATED = 512 };
 enum { STEP_NUMBERED = 1, STEP_VP9 = 2, STEP_AV1 = 3 }; /* those of layers.py */
 
 typedef struct {
@@ -75,6 +75,7 @@ struct step_forwarder {
     uint8_t payload_types[256];
     uint64_t packets, octets;
     double last_time;
+    int *counters;                  /* of STEP_REPEATED packets, by number; NULL: lost ones are resent by RTX */
 };
 
 typedef struct {

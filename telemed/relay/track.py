@@ -261,6 +261,7 @@ class Slot:
         """Publisher's payload types -> this subscriber's."""
         assert self.track is not None
         table, rtx = bytearray(256), bytearray(256)
+        before = self.forwarder.payload_types, self.forwarder.rtx_payload_types, self.forwarder.red
         self.forwarder.red = 0
         for theirs in self.track.formats.values():
             ours = next((f.payload_type for f in self.formats if theirs.fits(f)), None)
@@ -274,6 +275,8 @@ class Slot:
                     rtx[marker | ours] = marker | self.rtx[ours]
         self.forwarder.payload_types = bytes(table)
         self.forwarder.rtx_payload_types = bytes(rtx) if self.rtx else b""
+        if before != (self.forwarder.payload_types, self.forwarder.rtx_payload_types, self.forwarder.red):
+            self.forwarder.anew()
         for stream in self.track.streams.values():
             self.track.mark(stream)
 
