@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from telemed.relay.peer import Peer
     from telemed.relay.track import Slot
     from telemed.relay.twcc import Digest
-    from telemed.wire import rtcp
 
 CHOOSE_SECONDS: Final = 0.2
 CALM_SECONDS: Final = 0.9  # while the link carries all that is wanted, and a fifth more: with each report
@@ -41,11 +40,11 @@ class Link:
         """bit/s that the link is taken to carry."""
         return self._estimator.bitrate
 
-    def feedback(self, packet: "rtcp.RawFeedback", now: float) -> None:
-        """Transport-wide feedback came. Raises WireError."""
-        self._peer.endpoint.told_by(packet.sender)
+    def feedback(self, body: bytes, now: float) -> None:
+        """Transport-wide feedback came; `body`: what follows its common header. Raises WireError."""
+        self._peer.endpoint.told_by(int.from_bytes(body[:4]))
         gather = self._gather
-        digest = (gather.calm and self.history.whole(packet.body)) or self.history.digest(packet.body)
+        digest = (gather.calm and self.history.whole(body)) or self.history.digest(body)
         told = gather.take(digest, self.trend.follow, now)
         if told is not None:
             self.told(told, now)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from telemed.relay.peer import Peer
 
 REPORT_SECONDS: Final = 1.0
+WATCHER_SECONDS: Final = 2.0  # to who publishes nothing, while its link carries all that is wanted
 QUALITY_SECONDS: Final = 2.0
 NTP_EPOCH: Final = 2_208_988_800
 NACK_FIRST: Final = 0.008  # a packet may just be out of order
@@ -75,6 +76,13 @@ class Reports:
     def receive(self, data: bytes, now: float) -> None:
         """A decrypted compound packet; what is malformed is dropped whole."""
         try:
+            # Most of what comes is transport-wide feedback that stands alone, and can be read without a list of packets.
+            if len(data) > 8 and data[1] == rtcp.RTPFB and data[0] & 0xDF == 0x8F and len(data) == 4 * ((data[2] << 8 | data[3]) + 1):
+                padding = data[-1] if data[0] & 32 else 0
+                if padding > len(data) - 4 or (data[0] & 32 and not padding):
+                    raise WireError("RTCP: padding")
+                self.link.feedback(data[4 : len(data) - padding], now)
+                return
             for packet in rtcp.parse(data, raw=True):
                 self._one(packet, now)
         except WireError:
@@ -82,7 +90,7 @@ class Reports:
 
     def _one(self, packet: rtcp.Packet, now: float) -> None:
         if isinstance(packet, rtcp.RawFeedback):
-            self.link.feedback(packet, now)
+            self.link.feedback(packet.body, now)
         elif isinstance(packet, rtcp.Nack):
             slot = self._peer.by_ssrc.get(packet.media)
             if slot is not None:
@@ -174,7 +182,8 @@ class Reports:
         for packet, came in self._peer.endpoint.reported():
             self._peer.relay.on_rtcp(self._peer.endpoint, packet, came)
         if now >= self.due:
-            self.due = max(self.due + REPORT_SECONDS, now)
+            watches = not self._peer.tracks and self.link.resting
+            self.due = max(self.due + (WATCHER_SECONDS if watches else REPORT_SECONDS), now)
             reports = self.sender_reports(now) + self.receiver_report_bytes()
             for track in self._peer.tracks.values():
                 track.measure(now)

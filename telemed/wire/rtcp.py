@@ -128,11 +128,6 @@ class RawFeedback:
 
     body: bytes
 
-    @property
-    def sender(self) -> int:
-        """SSRC of who gives it."""
-        return int.from_bytes(self.body[:4])
-
 
 @dataclass(slots=True)
 class TransportFeedback:

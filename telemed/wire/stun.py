@@ -6,6 +6,7 @@ import ipaddress
 import struct
 import zlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from telemed.wire.errors import WireError
 
@@ -93,12 +94,19 @@ def build(kind: int, transaction: bytes, attributes: list[tuple[int, bytes]], pa
 
 def mapped(host: str, port: int, transaction: bytes) -> bytes:
     """The value of XOR-MAPPED-ADDRESS (RFC 8489 14.2)."""
+    address = _packed(host)
+    size = len(address)
+    key = (COOKIE.to_bytes(4) + transaction)[:size]
+    masked = (int.from_bytes(address) ^ int.from_bytes(key)).to_bytes(size)
+    return struct.pack("!BBH", 0, 1 if size == 4 else 2, port ^ (COOKIE >> 16)) + masked
+
+
+@lru_cache(maxsize=4096)  # peers ask again and again from where they are
+def _packed(host: str) -> bytes:
     address = ipaddress.ip_address(host.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
-    key = struct.pack("!I", COOKIE) + transaction
-    masked = bytes(a ^ b for a, b in zip(address.packed, key, strict=False))
-    return struct.pack("!BBH", 0, 1 if address.version == 4 else 2, port ^ (COOKIE >> 16)) + masked
+    return address.packed
 
 
 def unmapped(value: bytes, transaction: bytes) -> tuple[str, int]:

@@ -23,6 +23,36 @@ def test_a_run_of_packets_is_one_run_length_chunk() -> None:
     assert builder.take(1, 2) == []
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_what_came_in_order_is_told_in_the_same_bytes_as_what_did_not_is_looked_at_for(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The short way to a feedback against the long one, over wraps, odd moments and what sends either back to the long one."""
+    rng = random.Random(seed)
+    short, long = FeedbackBuilder(), FeedbackBuilder()
+    sequence, clock, taken = rng.choice((0, 65_000, 40_000)), rng.randrange(1 << 40), [0, 0]
+    in_order = FeedbackBuilder._in_order
+
+    def counted(builder: FeedbackBuilder, sender: int, media: int) -> bytes | None:
+        packet = in_order(builder, sender, media)
+        taken[packet is not None] += builder is short
+        return packet
+
+    monkeypatch.setattr(FeedbackBuilder, "_in_order", counted)
+    for _ in range(300):
+        for _ in range(rng.choice((1, 2, 5, 11, 40, 190, 230))):
+            sequence += 1 if rng.random() > 0.002 else rng.choice((-1, 2, 3))
+            clock += rng.choice((0, 20, 900, 20_000, 33_000)) if rng.random() > 0.001 else 70_000
+            for each in (short, long):
+                each.record(sequence & 0xFFFF, clock)
+        with monkeypatch.context() as m:
+            m.setattr("telemed.relay.twcc.IN_ORDER", 0)
+            expected = long.take(7, 9)
+        assert short.take(7, 9) == expected
+        assert (short._highest, short._next, short._count) == (long._highest, long._next, long._count)
+        assert dict(list(short._reported.items())[-250:]) == dict(list(long._reported.items())[-250:])
+        clock += rng.randrange(100_000)
+    assert min(taken) > 50
+
+
 def test_loss_order_and_large_gaps_survive_the_round_trip() -> None:
     rng = random.Random(7)
     builder = FeedbackBuilder()
