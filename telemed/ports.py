@@ -52,6 +52,9 @@ class Published:
     name: str = ""
 
 
+Limit = Literal["", "device", "link"]
+
+
 @dataclass(frozen=True, slots=True)
 class TrackInfo:
     """One published track, as others of the room may know it."""
@@ -65,6 +68,7 @@ class TrackInfo:
     layers: tuple[str, ...] = ()  # rids from low to high, empty without simulcast
     muted: bool = False
     mid: str = ""  # the publisher's own m-line, for its eyes only
+    limited: Limit = ""  # what the publisher says holds it back: its machine, its way up, or nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from aiortc import MediaStreamTrack
 
 from telemed.client.media import Media, Received, Receiving, Sending
 from telemed.client.signalling import Ended, Message, Refused, Signalling, Token
+from telemed.ports import Limit
 
 log = logging.getLogger(__name__)
 
@@ -215,6 +216,10 @@ class Client:
 
     async def mute(self, track_id: str, muted: bool = True) -> None:
         await self.ask("mute", track=track_id, muted=muted)
+
+    async def limited(self, track_id: str, by: Limit) -> None:
+        """What holds one's own track back."""
+        await self.ask("limited", track=track_id, by=by)
 
     async def prefer(self, track_id: str, layer: str | None = None, paused: bool = False, priority: int = 5) -> None:
         await self.ask("prefer", track=track_id, layer=layer, paused=paused, priority=priority)

@@ -10,6 +10,7 @@ from telemed.ports import (
     LABEL,
     AnotherConnection,
     LayerChoice,
+    Limit,
     MediaError,
     MediaPeer,
     MediaRelay,
@@ -158,6 +159,17 @@ class Media:
             self._room.tell(owner, {"type": "muted", "track": track_id, "by": by.id})
         self._room.event("muted", participant=track.participant, track=track_id, muted=muted, by=by.id)
 
+    def limited(self, by: Participant, track_id: str, limit: Limit) -> None:
+        """What the publisher says holds its track back, so that the others are told whose machine or link it is. Raises Refused."""
+        track = self.tracks.get(track_id)
+        if track is None:
+            raise Refused("unknown-track")
+        if track.participant != by.id:
+            raise Refused("not-allowed")
+        if track.limited != limit:
+            self.tracks[track_id] = track = replace(track, limited=limit)
+            self._room.tell_all({"type": "track-changed", "track": self.record(track, None)}, but=by)
+
     def prefer(self, who: Participant, track: str, layer: str | None, paused: bool, priority: int) -> None:
         """Raises Refused."""
         if track not in self.tracks or who.peer is None:
@@ -208,6 +220,8 @@ class Media:
     def added(self, track: TrackInfo) -> None:
         """A publication became live."""
         fresh = track.id not in self.tracks
+        if not fresh:  # the relay does not know what the publisher said
+            track = replace(track, limited=self.tracks[track.id].limited)
         self.tracks[track.id] = track
         owner = self._room.participants.get(track.participant)
         name = "track-added" if fresh else "track-changed"

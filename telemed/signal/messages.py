@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from telemed.ports import LABEL, Source
+from telemed.ports import LABEL, Limit, Source
 from telemed.rooms.roles import Role
 
 DEPTH = 16  # levels of nesting
@@ -97,6 +97,11 @@ class Mute(_Message, tag="mute"):
     muted: bool
 
 
+class Limited(_Message, tag="limited"):
+    track: Short
+    by: Limit
+
+
 class Prefer(_Message, tag="prefer"):
     track: Short
     layer: Annotated[str, Meta(max_length=32)] | None = None
@@ -139,8 +144,8 @@ class Consent(_Message, tag="consent"):
 
 
 Message = (
-    Hello | Ping | Leave | Admit | Refuse | Remove | End | Offer | Candidate | Bind | Mute | Prefer | Report | Ice | Chat | Hand | Data
-    | Record | Consent
+    Hello | Ping | Leave | Admit | Refuse | Remove | End | Offer | Candidate | Bind | Mute | Limited | Prefer | Report | Ice | Chat | Hand
+    | Data | Record | Consent
 )  # fmt: skip
 _decoder = msgspec.json.Decoder(Message)
 

@@ -312,6 +312,8 @@ class Server:
                 room.media.bind(who, message.mid, message.track)
             case m.Mute():
                 room.media.mute(who, message.track, message.muted)
+            case m.Limited():
+                room.media.limited(who, message.track, message.by)
             case m.Prefer():
                 room.media.prefer(who, message.track, message.layer, message.paused, message.priority)
             case m.Chat():

@@ -3,6 +3,7 @@
 import { $, setIcon } from "./dom.js";
 import { LOW_AUDIO_BPS } from "./codecs.js";
 import { onLanguage, t } from "./texts.js";
+import { Held, reason } from "./held.js";
 import { LEAST_BPS, Outgoing, Uplink } from "./uplink.js";
 
 const LEAST_SCREEN_BPS = 60000;
@@ -19,6 +20,7 @@ export class Publishing {
     this.mine = new Map(); // source -> own TrackInfo, as the relay knows it
     this.mode = "auto";
     this.uplink = new Uplink();
+    this.held = new Held();
     $("mic").onclick = () => this.toggle("microphone");
     $("camera").onclick = () => this.toggle("camera");
     $("screen").onclick = () => (this.screen.length ? this.stopScreen() : this.startScreen());
@@ -52,6 +54,13 @@ export class Publishing {
     this.mine.set(info.source, info);
     // Only when it is new: a change may be someone else's wish, which `muted` tells of.
     if (fresh) { this.#told.set(info.source, info.muted); this.#tell(info.source); }
+    if (fresh && info.source === "camera" && this.held.by) this.#say();
+  }
+
+  /** Tells the others whether our machine or our link holds our picture back. */
+  #say() {
+    const info = this.mine.get("camera");
+    if (info) this.room.signalling.request({ type: "limited", track: info.id, by: this.held.by }).catch(() => {});
   }
 
   ownGone(id) {
@@ -146,7 +155,9 @@ export class Publishing {
     this.uplink.learn(found.now, found.pair);
     const other = found.other || (found.sent !== undefined && this.uplink.take(found));
     this.save(this.mode); // also what could not be set the last time, since another change was on its way
-    return other;
+    const said = this.held.take({ now: found.now, by: this.less ? "link" : reason(stats) });
+    if (said) this.#say();
+    return other || said;
   }
 
   /** Whether pictures go up smaller than they could, or not at all, because of the link. */

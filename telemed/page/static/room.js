@@ -375,6 +375,7 @@ export class Room {
     else if (this.quality.level === 1 && this.quality.connected) lines.push(t("weak.sound"), t("weak.sound-why"));
     else if (this.publishing.less) lines.push(t(this.publishing.uplink.video ? "weak.up" : "weak.up-none"), t("weak.up-why"));
     else if (weak === "lower") lines.push(t("weak.lower"), "");
+    else if (this.publishing.held.by === "device") lines.push(t("weak.device"), t("weak.device-why"));
     $("weak").hidden = !lines.length;
     $("weak").replaceChildren(...(lines.length ? [lines[0], ...(lines[1] ? [Object.assign(document.createElement("small"), { textContent: lines[1] })] : [])] : []));
   }
@@ -408,7 +409,7 @@ export class Room {
   state() {
     return {
       screen: shown(), signalling: this.signalling.state, why: this.signalling.why, seq: this.signalling.seq, me: this.me, room: this.info, over: this.over?.reason ?? null,
-      ice: this.peer?.state ?? null, restarts: this.peer?.restarts ?? 0, mode: this.mode, level: this.quality.level, figures: this.quality.figures, weak: this.quality.weak, up: this.publishing.less ? this.publishing.uplink.video : null,
+      ice: this.peer?.state ?? null, restarts: this.peer?.restarts ?? 0, mode: this.mode, level: this.quality.level, figures: this.quality.figures, weak: this.quality.weak, held: this.publishing.held.by, up: this.publishing.less ? this.publishing.uplink.video : null,
       overlay: this.overlay.reason, participants: [...this.people.values()], waiting: [...this.list.waiting.values()], tracks: [...this.tracks()], tiles: this.tiles.state(),
       letters: this.letters.list, layers: [...this.tiles.choices.values()], own: [...this.publishing.mine.values()], recording: this.recording.now, vitals: this.vitals.values,
       channels: [...this.channels.open.values()].map((c) => ({ label: c.label, state: c.readyState })), devices: { microphone: Boolean(this.media.microphone), camera: Boolean(this.media.camera), problem: this.media.problem },

@@ -93,7 +93,9 @@ export class Tile {
     if (off) this.still.hidden = true;
     this.letters.hidden = !off && (this.video.videoWidth > 0 || !this.still.hidden);
     const name = this.person?.name ?? "";
-    const text = { bandwidth: "tile.bandwidth", source: "tile.source", asked: "tile.asked", lost: "tile.lost", lower: "tile.lower", "lower-source": "tile.lower-source" }[this.reason];
+    const by = this.track?.limited; // as the sender itself says
+    const source = by === "device" ? "tile.source-device" : "tile.source", lower = by ? `tile.lower-source-${by}` : "tile.lower-source";
+    const text = { bandwidth: "tile.bandwidth", source, asked: "tile.asked", lost: "tile.lost", lower: "tile.lower", "lower-source": lower }[this.reason];
     const said = off && this.reason !== "lost" ? "" : text ? t(text, { name }) : "";
     this.why.hidden = !said;
     this.why.textContent = said;

@@ -220,6 +220,7 @@ export class Tiles extends Emitter {
     if (person.link === "down") reason = "lost";
     else if (!info || info.muted) reason = "muted";
     else if (choice?.paused) reason = choice.reason || "bandwidth";
+    else if (choice?.reason === "source" && info.limited && this.lower.has(info.id)) reason = "lower-source"; // the sender has waited
     else if (this.lower.get(info.id)?.told) reason = choice.reason === "source" ? "lower-source" : "lower";
     tile.because(reason);
   }

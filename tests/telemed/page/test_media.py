@@ -81,6 +81,36 @@ def test_a_picture_that_has_just_come_may_climb_before_the_link_is_called_weak(c
     call.until("s.tiles[0].reason === 'lower'", 3)
 
 
+def test_a_slow_machine_is_called_a_slow_machine_on_both_sides(call: Tab, relay: Relay) -> None:
+    relay.say("track-added", track=track("t-v", "p-nurse", "video", "camera", limited="device"))
+    relay.say("track-added", track=track("t-cam", "me", "video", "camera", mid="1"))
+    call.until("s.tiles[0].width > 0 && s.own.length === 1")
+    relay.say("layer", track="t-v", layer="h", temporal=-1, paused=False, reason="source", bitrate=300000)
+    call.until("s.tiles[0].reason === 'lower-source' && s.weak === ''")
+    assert "Hình kém nét hơn vì máy phía Lê Văn An chậm" in call.page.inner_text("#tiles")
+    relay.say("track-changed", track=track("t-v", "p-nurse", "video", "camera", limited="link"))
+    call.page.wait_for_function("document.querySelector('#tiles').innerText.includes('vì mạng phía Lê Văn An yếu')")
+    relay.say("track-changed", track=track("t-v", "p-nurse", "video", "camera", limited="device"))
+    relay.say("layer", track="t-v", layer="h", temporal=-1, paused=True, reason="source", bitrate=0)
+    call.until("s.tiles[0].still && s.tiles[0].reason === 'source'")
+    assert "Máy phía Lê Văn An chậm: hình tạm dừng" in call.page.inner_text("#tiles")
+    # One's own, as the browser's statistics say it.
+    call.page.evaluate("""() => {
+      const { publishing } = healthHubRoom.room, take = publishing.held.take;
+      let later = 0;
+      publishing.held.take = function ({ now }) { return take.call(this, { now: now + (later += 30000), by: "device" }); };
+    }""")
+    said = relay.wait("limited")
+    assert (said["track"], said["by"]) == ("t-cam", "device")
+    call.until("s.held === 'device'")
+    assert call.page.inner_text("#weak").startswith("Máy của bạn đang chậm")
+    call.look()
+    # A new camera track of ours starts without it at the relay, and is told again.
+    relay.say("track-removed", track="t-cam")
+    relay.say("track-added", track=track("t-cam2", "me", "video", "camera", mid="1"))
+    assert relay.wait("limited", after=1)["track"] == "t-cam2"
+
+
 def test_a_file_goes_over_the_data_channel_and_one_comes(call: Tab, relay: Relay) -> None:
     call.until("s.channels.every((c) => c.state === 'open')")
     call.page.click("[data-panel=chat]")

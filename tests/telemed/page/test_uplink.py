@@ -163,3 +163,29 @@ def test_another_pair_of_addresses_is_another_link(page: Any) -> None:
     assert found[1]["sent"] == found[4]["sent"] == 80_000
     assert "sent" not in found[3], "what went over two ways says nothing of either"
     assert found[3]["pair"] == 400
+
+
+HELD = """async (samples) => {
+  const base = document.querySelector("script[type=module]").src;
+  const { Held, reason } = await import(new URL("held.js", base));
+  const made = new Held();
+  return samples.map(([now, reports]) => [made.take({ now, by: reason(new Map(reports.map((r, i) => [i, r]))) }), made.by]);
+}"""
+
+
+def test_what_holds_the_picture_back_is_said_once_it_has_lasted(page: Any) -> None:
+    def sends(why: str, **more: Any) -> dict[str, Any]:
+        return {"type": "outbound-rtp", "kind": "video", "active": True, "qualityLimitationReason": why, **more}
+
+    free, sound = sends("none"), {"type": "outbound-rtp", "kind": "audio"}
+    link, busy = [sends("bandwidth"), free, sound], [sends("bandwidth"), sends("cpu"), sound]
+    resting = [sends("cpu", active=False), free]  # a layer that is not sent says nothing
+    given = [
+        (2_000, link), (6_000, link), (8_000, [free]), (12_000, busy), (16_000, link), (18_000, busy), (24_000, busy), (26_000, busy),
+        (28_000, busy), (30_000, [free]), (36_000, busy), (40_000, resting), (46_000, [free]), (48_000, [sound]), (50_000, []),
+        (60_000, link), (68_000, link),
+    ]  # fmt: skip
+    said = page.evaluate(HELD, given)
+    changes = [(at, by) for (at, _), (news, by) in zip(given, said, strict=True) if news]
+    assert changes == [(26_000, "device"), (48_000, ""), (68_000, "link")]
+    assert [by for _, by in said] == [""] * 7 + ["device"] * 6 + [""] * 3 + ["link"]

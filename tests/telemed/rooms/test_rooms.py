@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -357,6 +358,33 @@ def test_muting() -> None:
     assert [c for c in clinic.relay.peer("pat").calls if c[0] == "mute"] == [("mute", own, True), ("mute", own, False)]
     with refused("unknown-track"):
         room.media.mute(patient, "t99", True)
+
+
+def test_a_publisher_says_whether_its_machine_or_its_link_holds_it_back() -> None:
+    clinic = Clinic()
+    room, doctor, sees = clinic.come("doc")
+    _, patient, own = clinic.come("pat", "patient", admitted=True)
+    room.media.negotiate(patient, BOTH, {}, {})
+    mine = next(t.id for t in room.media.tracks.values() if t.participant == "pat" and t.kind == "video")
+
+    def told(ear: FakeEar) -> list[str]:
+        return [m["track"]["limited"] for m in ear.heard if m["type"] == "track-changed"]
+
+    room.media.limited(patient, mine, "device")
+    assert sees.last("track-changed")["track"]["limited"] == "device"
+    room.media.limited(patient, mine, "device")  # again: nothing new to anybody
+    assert (told(sees), told(own)) == (["device"], [])
+    # What the relay says of the track afterwards does not wipe it out, and who comes later is told.
+    room.media.mute(patient, mine, True)
+    room.media.added(replace(room.media.tracks[mine], codec="VP9", limited=""))
+    assert told(sees) == ["device", "device", "device"]
+    assert room.media.record(room.media.tracks[mine], doctor)["limited"] == "device"
+    room.media.limited(patient, mine, "")
+    assert sees.last("track-changed")["track"]["limited"] == ""
+    with refused("not-allowed"):
+        room.media.limited(doctor, mine, "link")
+    with refused("unknown-track"):
+        room.media.limited(patient, "t99", "link")
 
 
 def test_whep_lines_are_filled_when_somebody_publishes() -> None:
