@@ -7,6 +7,7 @@ sitting.
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import time
@@ -27,6 +28,7 @@ from tests.telemed.page.conftest import MEDIA, Tab
 from tests.web.chromium import FLAGS, PROGRAM
 
 SETTLED = 20.0  # s after which sound is to be whole
+PICTURE = 60.0  # s for which a first picture is waited for; "inf" in the table where none came
 STEP = 5.0  # s between two looks
 STATIC = File(__file__).parents[1] / "telemed" / "page" / "static"
 WITHOUT = {
@@ -135,7 +137,7 @@ def one(browser: Any, case: Case, own: bool, seconds: float) -> Run:
         admit(doctor, patient)
         came = time.monotonic()
         first: dict[str, float] = {}
-        while len(first) < 2:
+        while len(first) < 2 and time.monotonic() - came < PICTURE:
             first |= {who: time.monotonic() - came for who, tab in tabs.items() if who not in first and count(tab, "video") > 0}
             time.sleep(0.02)
         if not case.early:
@@ -144,7 +146,7 @@ def one(browser: Any, case: Case, own: bool, seconds: float) -> Run:
             way.do(way.link.only, fragment(patient), *case.patient)
         found = watch(tabs, seconds)
         for who, tab in tabs.items():
-            found[who].first = first[who]
+            found[who].first = first.get(who, math.inf)
             for flow in way.flows(tab):
                 found[who].dropped_up += flow.up.counts.overflowed
                 found[who].dropped_down += flow.down.counts.overflowed
