@@ -52,6 +52,7 @@ class Attacked:
         self.longest = 0.0
         self._answered = threading.Condition()
         self._count = 0
+        self._wanted = threading.Event()  # somebody waits for the next answer
         self._stop = False
         self._second = threading.Thread(target=self._ask, daemon=True)
         self._second.start()
@@ -84,14 +85,18 @@ class Attacked:
                 self.longest = max(self.longest, time.monotonic() - began)
                 self._count += good
                 self._answered.notify_all()
-            time.sleep(0.05)
+            self._wanted.wait(0.05)
         connection.close()
 
     def answered(self) -> bool:
         """Whether the second client gets an answer from now on."""
         with self._answered:
             goal = self._count + 2  # one may have been under way
-            return self._answered.wait_for(lambda: self._count >= goal, 30)
+            self._wanted.set()
+            try:
+                return self._answered.wait_for(lambda: self._count >= goal, 30)
+            finally:
+                self._wanted.clear()
 
     def finish(self) -> list[str]:
         """What is wrong with the server after all of it; stops it."""
