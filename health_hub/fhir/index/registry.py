@@ -33,6 +33,7 @@ def on_change(forget: Callable[[], None]) -> None:
 def _changed() -> None:
     params.cache_clear()
     by_url.cache_clear()
+    _described.cache_clear()
     for forget in _on_change:
         forget()
 
@@ -147,10 +148,18 @@ def ways(param: SearchParam, resource_type: str) -> tuple[Branch, ...] | Express
         return compile_(param.expression, context_type=resource_type)
 
 
+@cache
+def _described(resource_type: str) -> bytes:
+    """All that a type is indexed by. Kept: it takes most of a start to write it for every type."""
+    return "".join(
+        f"{resource_type} {code} {param.url} {param.type} {param.expression} {param.targets} {param.components}\n"
+        for code, param in sorted(params(resource_type).items())
+    ).encode()
+
+
 def fingerprint(resource_type: str | None = None) -> str:
     """Changes whenever the same resource (of this type) would be indexed otherwise."""
     digest = hashlib.blake2b(f"{EXTRACTION} {settings.zone} {settings.base()}".encode(), digest_size=16)
     for name in (resource_type,) if resource_type else tables.RESOURCE_TYPES:
-        for code, param in sorted(params(name).items()):
-            digest.update(f"{name} {code} {param.url} {param.type} {param.expression} {param.targets} {param.components}\n".encode())
+        digest.update(_described(name))
     return digest.hexdigest()
