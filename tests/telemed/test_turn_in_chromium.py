@@ -10,7 +10,7 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 from bench.relay.relays import Ours
 from tests.telemed.calls import admit, closing, rise, window
 from tests.telemed.coturn import PROGRAM, SECRET, WHY, certificate, coturn
-from tests.telemed.page.conftest import MEDIA, Tab, browser  # noqa: F401 - the fixture
+from tests.telemed.page.conftest import SLOW_MEDIA, Tab, browser  # noqa: F401 - the fixture
 from tests.web.chromium import FLAGS
 from tests.web.chromium import PROGRAM as CHROMIUM
 
@@ -59,7 +59,7 @@ def test_over_tls_for_networks_that_let_out_nothing_else(browser: Any, tmp_path:
         monkeypatch.setenv("TELEMED_TURN", f"turns:127.0.0.1:{port}?transport=tcp")
         monkeypatch.setenv("TELEMED_TURN_SECRET", SECRET)
         with Ours() as relay:
-            outside = browser.browser_type.launch(executable_path=CHROMIUM, args=[*FLAGS, *MEDIA, trusted])
+            outside = browser.browser_type.launch(executable_path=CHROMIUM, args=[*FLAGS, *SLOW_MEDIA, trusted])
             doctor = window(browser, relay.base, "bacsi", "doctor")
             patient = window(outside, relay.base, "benhnhan", "patient", script=ONLY_RELAYED)
             try:
