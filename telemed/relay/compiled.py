@@ -26,6 +26,8 @@ from telemed.wire.errors import WireError
 
 log = logging.getLogger(__name__)
 
+PACE: Final = 0.002  # s, as forward.PACE: what handling costs less here leaves room for a longer one, which saves 6% with 100 rooms
+
 ffi: Final[Any] = FFI()
 ffi.cdef((Path(__file__).parent / "step.h").read_text())
 
@@ -498,7 +500,7 @@ class Forwarding(forward.Forwarding):
         self.lib = lib
         self.step = lib.step_new(
             sock.fileno(), -1 if reports is None else reports.fileno(), _theirs("srtp_unprotect"), _theirs("srtp_unprotect_rtcp"),
-            _theirs("srtp_protect"), _theirs("srtp_protect_rtcp"), forward.PACE,
+            _theirs("srtp_protect"), _theirs("srtp_protect_rtcp"), PACE,
         )
         self._digest = ffi.new("step_digest *")  # one for all: a feedback is done with before the next
         self._feedback = ffi.new("uint8_t[1500]")
