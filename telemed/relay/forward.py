@@ -370,7 +370,7 @@ class Forwarding:
                 self.failed()
 
     def settle(self) -> None:
-        """Reports and feedback that came since the last time, SETTLED at most: together they cost a third of what each costs alone."""
+        """Reports and feedback that came since the last time, SETTLED at most: none of them woke the relay."""
         if self.reports is None:
             return
         receive, parts, now = self.reports.recvmsg_into, [self._view[:DATAGRAM]], monotonic()

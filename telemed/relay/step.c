@@ -41,7 +41,7 @@ struct step {
     double pace;   /* s between two such times at least */
     double settled, wall; /* when reports were taken last, and what that clock is less the wall clock */
     int full;      /* there was more than could be taken */
-    char stamps[TAKEN][CMSG_SPACE(sizeof(struct timespec))];
+    _Alignas(struct cmsghdr) char stamps[TAKEN][CMSG_SPACE(sizeof(struct timespec))];
 };
 
 static const double DELAYED = 1.0; /* s, as in forward.py */
