@@ -32,6 +32,9 @@ ffi: Final[Any] = FFI()
 ffi.cdef((Path(__file__).parent / "step.h").read_text())
 
 
+_COUNTERS: Final = ffi.typeof("int[STEP_REPEATED]")  # a shorter array is refused: C writes to all of it
+
+
 def load(path: Path) -> Any:
     """The library built from step.c. Raises NotBuilt when the system does not take it."""
     try:
@@ -448,7 +451,7 @@ class Forwarder(forward.Forwarder):
     @counters.setter
     def counters(self, counters: "array[int] | None") -> None:
         self._counters = counters  # the memory stays while this does
-        self.c.counters = ffi.NULL if counters is None else ffi.from_buffer("int[]", counters)
+        self.c.counters = ffi.NULL if counters is None else ffi.from_buffer(_COUNTERS, counters)
 
     @property
     def payload_types(self) -> bytes:

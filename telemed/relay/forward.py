@@ -18,7 +18,7 @@ from telemed.relay import layers
 from telemed.relay.dependency import Chain, Reader
 from telemed.relay.estimator import Estimator
 from telemed.relay.layers import ALL_LAYERS, AV1, NUMBERED, VP9
-from telemed.relay.sockets import STAMP
+from telemed.relay.sockets import STAMP_ROOM, arrived
 from telemed.relay.srtp import Keys, ffi, lib
 from telemed.relay.trend import Trend
 from telemed.relay.twcc import Digest, FeedbackBuilder, SendHistory
@@ -34,8 +34,6 @@ DATAGRAM: Final = 1800  # more than any path carries; the rest of BUFFER is room
 BATCH: Final = 256  # datagrams before other work of the event loop gets its turn
 PACE: Final = 0.001  # s between two looks at the socket: under load it costs more to be woken for a datagram than to handle it
 SETTLED: Final = 1024  # reports at once, before other work of the event loop gets its turn
-STAMP_ROOM: Final = socket.CMSG_SPACE(STAMP.size)
-DELAYED: Final = 1.0  # s; a datagram that seems to have waited longer came when the wall clock was set
 VIDEO_RING, AUDIO_RING = 512, 128  # packets kept for resending; powers of two
 MISSING_MAX: Final = 256  # sequence numbers asked for again at most; beyond, a keyframe is cheaper
 REORDERED: Final = 1000  # further apart is a new start of the stream (RFC 3550 A.1 has 3000 for both)
@@ -198,7 +196,7 @@ class Forwarder:
         self.counter_byte = self.level_byte = 0  # first byte of each extension element, 0: not agreed
         # By outgoing sequence number: the transport-wide one that it went with, -1: it did not go, or with another header than now.
         # None where lost packets are resent by RTX.
-        self.counters: array[int] | None = array("i", [-1]) * REPEATED
+        self.counters: array[int] | None
         self.stream: Stream | None = None
         self.target: Stream | None = None  # it switches to this one at the next keyframe
         self.sequence_offset = self.rtp_offset = 0
@@ -220,19 +218,11 @@ class Forwarder:
         self.rtx_ssrc = 0
         self.rtx_sequence = 0
         self.rtx_payload_types: bytes = b""
+        self.anew()
 
     def anew(self) -> None:
         """Headers look otherwise from now on: what went before is not repeated."""
         self.counters = array("i", [-1]) * REPEATED if not any(self.rtx_payload_types) else None
-
-
-def arrived(more: list[tuple[int, int, bytes]], wall: float, now: float) -> float:
-    """When a datagram came, s of the monotonic clock; `more`: what came beside it, `wall`: that clock less the wall clock's."""
-    if not more or len(more[0][2]) < STAMP.size:
-        return now
-    seconds, nanoseconds = STAMP.unpack_from(more[0][2])
-    came = seconds + nanoseconds * 1e-9 + wall
-    return came if now - DELAYED < came < now else now
 
 
 def _renumber(out: bytearray, at: int, picture: Picture, picture_offset: int, tl0_offset: int) -> None:

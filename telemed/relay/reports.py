@@ -76,12 +76,9 @@ class Reports:
     def receive(self, data: bytes, now: float) -> None:
         """A decrypted compound packet; what is malformed is dropped whole."""
         try:
-            # Most of what comes is transport-wide feedback that stands alone, and can be read without a list of packets.
-            if len(data) > 8 and data[1] == rtcp.RTPFB and data[0] & 0xDF == 0x8F and len(data) == 4 * ((data[2] << 8 | data[3]) + 1):
-                padding = data[-1] if data[0] & 32 else 0
-                if padding > len(data) - 4 or (data[0] & 32 and not padding):
-                    raise WireError("RTCP: padding")
-                self.link.feedback(data[4 : len(data) - padding], now)
+            body = rtcp.feedback_alone(data)  # as most of it is: read without a list of packets
+            if body is not None:
+                self.link.feedback(body, now)
                 return
             for packet in rtcp.parse(data, raw=True):
                 self._one(packet, now)

@@ -16,6 +16,8 @@ TRAILER: Final = 20  # SRTCP puts so much behind a packet at most: a tag of 16 a
 SO_ATTACH_REUSEPORT_CBPF: Final = 51  # of Linux, as the next one; Python does not name them
 SO_TIMESTAMPNS: Final = 35
 STAMP: Final = struct.Struct("@qq")  # what comes with a datagram: when it did, s and ns of the wall clock
+STAMP_ROOM: Final = socket.CMSG_SPACE(STAMP.size)
+DELAYED: Final = 1.0  # s; a datagram that seems to have waited longer came when the wall clock was set
 
 # Classic BPF (linux/filter.h), offsets from the datagram's first byte.
 _LENGTH, _BYTE, _HALF, _LENGTH_IN_X, _AND, _SHIFT, _ADD = 0x80, 0x30, 0x28, 0x81, 0x54, 0x64, 0x04
@@ -101,3 +103,12 @@ def _socket(family: int) -> socket.socket:
     for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
         sock.setsockopt(socket.SOL_SOCKET, option, BUFFER)
     return sock
+
+
+def arrived(more: list[tuple[int, int, bytes]], wall: float, now: float) -> float:
+    """When a report came, s of the monotonic clock; `more`: what came beside it, `wall`: that clock less the wall clock's."""
+    if not more or len(more[0][2]) < STAMP.size:
+        return now
+    seconds, nanoseconds = STAMP.unpack_from(more[0][2])
+    came = seconds + nanoseconds * 1e-9 + wall
+    return came if now - DELAYED < came < now else now

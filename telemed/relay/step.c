@@ -44,7 +44,7 @@ struct step {
     _Alignas(struct cmsghdr) char stamps[TAKEN][CMSG_SPACE(sizeof(struct timespec))];
 };
 
-static const double DELAYED = 1.0; /* s, as in forward.py */
+static const double DELAYED = 1.0; /* s, as in sockets.py */
 
 static double seconds(const struct timespec *t) { return (double)t->tv_sec + (double)t->tv_nsec * 1e-9; }
 
@@ -605,6 +605,22 @@ static void rest(step *s) {
     nanosleep(&t, NULL);
 }
 
+/* What is there, TAKEN at most, without waiting; as recvmmsg. */
+static int take(step *s, int fd, int stamped, int *left) {
+    for (int i = 0; i < TAKEN; i++) {
+        struct msghdr *m = &s->in[i].msg_hdr;
+        m->msg_namelen = sizeof s->from[i];
+        m->msg_control = s->stamps[i];
+        m->msg_controllen = stamped ? sizeof s->stamps[i] : 0;
+    }
+    int n = recvmmsg(fd, s->in, TAKEN, MSG_DONTWAIT, NULL);
+    if (n > 0) {
+        *left -= n;
+        s->taken = n;
+    }
+    return n;
+}
+
 int step_pump(step *s, int *left, step_event *event) {
     for (;;) {
         if (s->at == s->taken) {
@@ -614,11 +630,7 @@ int step_pump(step *s, int *left, step_event *event) {
             s->at = s->taken = 0;
             if (all || *left <= 0) return STEP_DONE;
             rest(s);
-            for (int i = 0; i < TAKEN; i++) {
-                s->in[i].msg_hdr.msg_namelen = sizeof s->from[i];
-                s->in[i].msg_hdr.msg_controllen = 0;
-            }
-            int n = recvmmsg(s->fd, s->in, TAKEN, MSG_DONTWAIT, NULL);
+            int n = take(s, s->fd, 0, left);
             if (n <= 0) {
                 if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
                     --*left; /* an ICMP error of some earlier send */
@@ -626,8 +638,6 @@ int step_pump(step *s, int *left, step_event *event) {
                 }
                 return STEP_DONE;
             }
-            *left -= n;
-            s->taken = n;
             s->now = s->looked = monotonic();
         }
         int what = datagram(s, s->at++, event);
@@ -638,7 +648,7 @@ int step_pump(step *s, int *left, step_event *event) {
     }
 }
 
-/* forward.arrived */
+/* sockets.arrived */
 static double came(struct msghdr *m, double wall, double now) {
     struct cmsghdr *c = CMSG_FIRSTHDR(m);
     struct timespec t;
@@ -655,15 +665,7 @@ int step_settle(step *s, int *left, step_event *event) {
             int all = s->taken && s->taken < TAKEN;
             s->at = s->taken = 0;
             if (all || *left <= 0) return STEP_DONE;
-            for (int i = 0; i < TAKEN; i++) {
-                s->in[i].msg_hdr.msg_namelen = sizeof s->from[i];
-                s->in[i].msg_hdr.msg_control = s->stamps[i];
-                s->in[i].msg_hdr.msg_controllen = sizeof s->stamps[i];
-            }
-            int n = recvmmsg(s->reports, s->in, TAKEN, MSG_DONTWAIT, NULL);
-            if (n <= 0) return STEP_DONE;
-            *left -= n;
-            s->taken = n;
+            if (take(s, s->reports, 1, left) <= 0) return STEP_DONE;
             s->settled = monotonic();
             s->wall = s->settled - clock_of(CLOCK_REALTIME);
         }

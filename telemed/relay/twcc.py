@@ -21,7 +21,7 @@ PENDING_LIMIT = 20_000  # packets looked at in one take: a flood between two tak
 GATHERED, SILENT = 1.5, 1.0  # s: what Gather waits for at most, and the silence after which it waits for nothing
 EARLY, LATE, HOLE = 0.02, 0.04, 0.15  # s of delay at least and at the end, and between arrivals, that are nothing to look at
 IN_ORDER = 200  # packets of which a feedback is built at once where they came in order
-_IN_ORDER = struct.Struct("!BBHIIHHIH").pack  # of such a feedback all but the deltas: one chunk of a run length says that all came
+_HEAD = struct.Struct("!BBHIIHHI").pack
 REMEMBERED = 250  # reported arrivals kept, to report around a packet that came late
 
 
@@ -112,15 +112,19 @@ class FeedbackBuilder:
         reported = self._reported
         reported.update(zip(range(base, base + count), times, strict=True))
         self._forget()
-        padding = -(22 + count) % 4
-        tail = bytes(padding - 1) + bytes((padding,)) if padding else b""
+        # One chunk of a run length says that all came.
+        return self._packet(sender, media, base, count, reference, (1 << 13 | count).to_bytes(2) + deltas)
+
+    def _packet(self, sender: int, media: int, base: int, count: int, reference: int, told: bytes) -> bytes:
+        """The next feedback (section 3.1), of `count` statuses; `told`: chunks and deltas."""
+        padding = -len(told) % 4
         number = self._count
         self._count = (number + 1) & 0xFF
-        head = _IN_ORDER(
-            0xAF if padding else 0x8F, 0xCD, (22 + count + padding) // 4 - 1, sender, media, first, count,
-            (reference & 0xFFFFFF) << 8 | number, 1 << 13 | count,
+        head = _HEAD(
+            0xAF if padding else 0x8F, 0xCD, 4 + (len(told) + padding) // 4, sender, media, base & 0xFFFF, count,
+            (reference & 0xFFFFFF) << 8 | number,
         )  # fmt: skip
-        return head + deltas + tail
+        return head + told + (bytes(padding - 1) + bytes((padding,)) if padding else b"")
 
     def _forget(self) -> None:
         """What was reported long ago; they are in order of sequence, but for late ones."""
@@ -176,21 +180,7 @@ class FeedbackBuilder:
             clock += ticks * TICK_US
             expected = seq + 1
             position += 1
-        body = bytearray(b"\x8f\xcd\0\0")
-        body += sender.to_bytes(4, "big") + media.to_bytes(4, "big")
-        body += (base & 0xFFFF).to_bytes(2, "big") + len(symbols).to_bytes(2, "big")
-        body += (reference & 0xFFFFFF).to_bytes(3, "big")
-        body.append(self._count)
-        self._count = (self._count + 1) & 0xFF
-        body += chunks(symbols)
-        body += deltas
-        padding = -len(body) % 4
-        if padding:
-            body[0] |= 0x20
-            body += bytes(padding - 1)
-            body.append(padding)
-        body[2:4] = (len(body) // 4 - 1).to_bytes(2, "big")
-        return bytes(body), position
+        return self._packet(sender, media, base, len(symbols), reference, chunks(symbols) + deltas), position
 
 
 def chunks(symbols: bytearray) -> bytes:

@@ -179,6 +179,15 @@ def parse(data: bytes, raw: bool = False) -> list[Packet]:
     raise WireError("RTCP: too many packets")
 
 
+def feedback_alone(data: bytes) -> bytes | None:
+    """`RawFeedback.body` where a datagram is transport-wide feedback and nothing else; None: anything else, which is for `parse`."""
+    if len(data) < 12 or data[0] & 0xDF != 0x8F or data[1] != RTPFB or len(data) != 4 * ((data[2] << 8 | data[3]) + 1):
+        return None
+    if not data[0] & 32:
+        return data[4:]
+    return data[4 : -data[-1]] if 0 < data[-1] <= len(data) - 4 else None
+
+
 def _blocks(count: int, body: bytes, at: int) -> list[ReportBlock]:
     out = []
     for n in range(count):

@@ -215,13 +215,12 @@ export class Tiles extends Emitter {
   #picture(tile, info, media, person) {
     if (!tile) return;
     tile.show(media, info);
-    const choice = info && this.choices.get(info.id);
+    const choice = info && this.choices.get(info.id), low = info && this.lower.get(info.id), source = choice?.reason === "source";
     let reason = "";
     if (person.link === "down") reason = "lost";
     else if (!info || info.muted) reason = "muted";
     else if (choice?.paused) reason = choice.reason || "bandwidth";
-    else if (choice?.reason === "source" && info.limited && this.lower.has(info.id)) reason = "lower-source"; // the sender has waited
-    else if (this.lower.get(info.id)?.told) reason = choice.reason === "source" ? "lower-source" : "lower";
+    else if (low && (low.told || (source && info.limited))) reason = source ? "lower-source" : "lower"; // who says it has waited as well
     tile.because(reason);
   }
 

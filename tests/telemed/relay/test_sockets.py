@@ -153,11 +153,11 @@ def test_a_clock_that_is_set_moves_no_arrival_far() -> None:
     def stamped(seconds: int) -> list[tuple[int, int, bytes]]:
         return [(socket.SOL_SOCKET, sockets.SO_TIMESTAMPNS, sockets.STAMP.pack(seconds, 500_000_000))]
 
-    assert forward.arrived(stamped(1_000), -900.0, 100.6) == 100.5
-    assert forward.arrived(stamped(1_000), -900.0, 200.0) == 200.0  # the wall clock went back, or forward
-    assert forward.arrived(stamped(5_000), -900.0, 100.6) == 100.6
-    assert forward.arrived([], -900.0, 100.6) == 100.6
-    assert forward.arrived([(1, 2, b"short")], -900.0, 100.6) == 100.6
+    assert sockets.arrived(stamped(1_000), -900.0, 100.6) == 100.5
+    assert sockets.arrived(stamped(1_000), -900.0, 200.0) == 200.0  # the wall clock went back, or forward
+    assert sockets.arrived(stamped(5_000), -900.0, 100.6) == 100.6
+    assert sockets.arrived([], -900.0, 100.6) == 100.6
+    assert sockets.arrived([(1, 2, b"short")], -900.0, 100.6) == 100.6
 
 
 async def test_two_relays_do_not_share_a_port() -> None:

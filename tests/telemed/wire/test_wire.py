@@ -170,3 +170,21 @@ def test_no_bytes_bring_out_another_error(read: Callable[[bytes], object], seed:
             read(data)
         except WireError:
             pass
+
+
+@pytest.mark.parametrize("size", range(8, 40, 4))
+@pytest.mark.parametrize("padding", [None, 0, 1, 4, 12, 36, 40, 255])
+def test_feedback_that_stands_alone_is_what_the_list_of_packets_has(size: int, padding: int | None) -> None:
+    head = bytes([0x8F if padding is None else 0xAF, rtcp.RTPFB]) + (size // 4 - 1).to_bytes(2)
+    data = head + bytes(size - 5) + bytes([padding or 0])
+    body = rtcp.feedback_alone(data)
+    if size < 12:
+        assert body is None
+    elif body is None:
+        with pytest.raises(WireError, match="padding"):
+            rtcp.parse(data, raw=True)
+    else:
+        assert rtcp.parse(data, raw=True) == [rtcp.RawFeedback(body)]
+    assert rtcp.feedback_alone(data + data) is None
+    assert rtcp.feedback_alone(data[:-1]) is None
+    assert rtcp.feedback_alone(bytes([data[0] ^ 1]) + data[1:]) is None
