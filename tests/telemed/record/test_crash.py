@@ -97,7 +97,8 @@ def test_a_changed_chunk_costs_its_track_only(crashed: tuple[Path, float], tmp_p
     path.unlink()
     assert len(play(folder, tmp_path, KEY)[1]) == 1
     path.write_bytes(data)
-    (folder / INDEX).write_bytes((folder / INDEX).read_bytes()[:-1] + b"\0")
+    sealed = (folder / INDEX).read_bytes()
+    (folder / INDEX).write_bytes(sealed[:-1] + bytes([sealed[-1] ^ 1]))
     with pytest.raises(Tampered):
         play(folder, tmp_path, KEY)
     (folder / INDEX).unlink()
