@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 Form = Literal["auto", "python", "compiled"]
 HERE: Final = Path(__file__).parent
-SOURCES: Final = (HERE / "step.c", HERE / "feedback.c", HERE / "stun.c")
+SOURCES: Final = (HERE / "step.c", HERE / "feedback.c", HERE / "stun.c", HERE / "seal.c")
 HEADERS: Final = (HERE / "step.h", HERE / "octets.h")
 # No fused multiply-add: the Python form and this one give the same figures to the last bit.
 FLAGS: Final = ("-O2", "-ffp-contract=off", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-fstack-protector-strong")
@@ -50,18 +50,23 @@ def build() -> Path:
     return path
 
 
+def compiled(form: str) -> bool:
+    """Whether the step will be in C."""
+    return form != "python" and library().exists()
+
+
 def choose(form: Form, sock: socket.socket, owner: Owner, reports: socket.socket | None = None) -> Forwarding:
     """The step on this socket, or these two (sockets.py). Raises NotBuilt when `compiled` is asked for and cannot be had."""
     if form == "python":
         return Forwarding(sock, owner, reports)
     # Only here: the Python form does without cffi's reading of step.h.
-    from telemed.relay import compiled
+    from telemed.relay import compiled as step
 
     try:
         path = library()
         if not path.exists():
             raise NotBuilt("it was not built")
-        return compiled.Forwarding(sock, owner, compiled.load(path), reports)
+        return step.Forwarding(sock, owner, step.load(path), reports)
     except NotBuilt:
         if form == "compiled":
             raise

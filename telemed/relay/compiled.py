@@ -9,11 +9,12 @@ import math
 import socket
 import struct
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, cast
 
 from cffi import FFI
+from pylibsrtp import _binding
 
 from telemed.relay import forward, trend, twcc
 from telemed.relay import srtp as libsrtp
@@ -84,6 +85,36 @@ def unpacked(data: bytes) -> Address:
     return socket.inet_ntop(socket.AF_INET6, data[8:24]), port, flow, struct.unpack_from("=I", data, 24)[0]
 
 
+def _openssl() -> Any:
+    """What of OpenSSL pylibsrtp carries; None where its names are hidden."""
+    crypto = FFI()
+    crypto.cdef("".join(f"void {name}(void);" for name in _EVP))
+    try:
+        theirs = crypto.dlopen(_binding.__file__)
+        names = [crypto.cast("uintptr_t", crypto.addressof(theirs, name)) for name in _EVP]
+    except (OSError, AttributeError) as e:
+        log.info("SRTP is libsrtp's: %s", e)
+        return None
+    found = ffi.new("step_crypto *")
+    ffi.buffer(found)[:] = struct.pack(f"@{len(names)}P", *map(int, names))
+    return found
+
+
+_EVP: Final = (
+    "EVP_CIPHER_CTX_new", "EVP_CIPHER_CTX_free", "EVP_aes_128_gcm", "EVP_aes_256_gcm", "EVP_EncryptInit_ex", "EVP_EncryptUpdate",
+    "EVP_EncryptFinal_ex", "EVP_CIPHER_CTX_ctrl",
+)  # in the order of step_crypto
+_CRYPTO: Final = _openssl()
+
+
+def seal(lib: Any, tx: Keys) -> Any:
+    """What RTP is protected by with these keys (seal.c), which must live as long: the first argument of step_protect."""
+    made = ffi.gc(lib.step_seal_new(_theirs("srtp_protect"), _ours("void *", tx.pointer)), lib.step_seal_free)
+    if _CRYPTO is not None and (gcm := tx.gcm()) is not None:
+        lib.step_seal_gcm(made, _CRYPTO, gcm[0], len(gcm[0]), gcm[1])
+    return made
+
+
 class Endpoint(forward.Endpoint):
     """One peer's transport; see forward.Endpoint."""
 
@@ -125,6 +156,7 @@ class Endpoint(forward.Endpoint):
     def secure(self, rx: Keys, tx: Keys) -> None:
         super().secure(rx, tx)
         self.c.rx, self.c.tx = _ours("void *", rx.pointer), _ours("void *", tx.pointer)
+        self.seal = self.c.seal = seal(self._lib, tx)
 
     def named(self, user: str, password: bytes) -> None:
         raw, c = user.encode(), self.c
@@ -183,7 +215,8 @@ class Endpoint(forward.Endpoint):
     def reported(self) -> list[tuple[bytes, float]]:
         c = self.c
         count, c.report_count = c.report_count, 0
-        return [(bytes(ffi.buffer(r.data, r.size)), r.at) for r in c.reports[0:count]] if count else []
+        kept = super().reported()  # by TCP
+        return kept + [(bytes(ffi.buffer(r.data, r.size)), r.at) for r in c.reports[0:count]] if count else kept
 
     def told_by(self, ssrc: int) -> None:
         self.link.ssrc = ssrc
@@ -503,8 +536,9 @@ class Forwarding(forward.Forwarding):
         self.lib = lib
         self.step = lib.step_new(
             sock.fileno(), -1 if reports is None else reports.fileno(), _theirs("srtp_unprotect"), _theirs("srtp_unprotect_rtcp"),
-            _theirs("srtp_protect"), _theirs("srtp_protect_rtcp"), PACE,
+            _theirs("srtp_protect_rtcp"), PACE, BATCH,
         )
+        self._protect = lib.step_protect
         self._digest = ffi.new("step_digest *")  # one for all: a feedback is done with before the next
         self._feedback = ffi.new("uint8_t[1500]")
         self._event, self._left = ffi.new("step_event *"), ffi.new("int *")
@@ -562,16 +596,35 @@ class Forwarding(forward.Forwarding):
         if self.reports is not None and self.step is not None:
             self._pump(self.lib.step_settle, SETTLED)
 
+    def waiter(self) -> Callable[[int, float], bool] | None:
+        return self._wait
+
+    def _wait(self, epoll: int, timeout: float) -> bool:
+        """See `forward.Forwarding.waiter`."""
+        lib, event = self.lib, self._event
+        what = lib.step_wait(self.step, epoll, timeout, event)
+        if what == lib.STEP_DONE:
+            return False
+        while what not in (lib.STEP_DONE, lib.STEP_READY):
+            self._taken(what)
+            if self.step is None:
+                break
+            what = lib.step_rest(self.step, event)
+        return True
+
     def _pump(self, pump: Any, most: int) -> None:
         left, event = self._left, self._event
         left[0] = most
         while what := pump(self.step, left, event):
-            try:
-                self._take(what)
-            except Exception:
-                self.failed()  # datagrams that were taken together must not wait for the next one
+            self._taken(what)
             if self.step is None:
                 return
+
+    def _taken(self, what: int) -> None:
+        try:
+            self._take(what)
+        except Exception:
+            self.failed()  # datagrams that were taken together must not wait for the next one
 
     def _take(self, what: int) -> None:
         event, size = self._event, self._event.size

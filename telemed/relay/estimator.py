@@ -25,6 +25,7 @@ QUEUE_SERIOUS = 0.06  # s; below it the decrease after overuse is gentler in pro
 STALL, STALL_GRACE = 0.2, 0.6  # s without any arrival, and s for which what it did to delays is overlooked
 BASE_WINDOW = 10.0  # s for which a lowest delay counts (twice)
 PROOF = 4  # measured rates of arrival, or receiver reports, before the estimate is believed
+RATE_SPAN = 8.0  # s: longer than twcc.Gather waits; over a longer pause no rate is counted
 SILENCE = 1.0  # s without feedback while sending: the link is cut or chokes
 
 
@@ -212,7 +213,7 @@ class Estimator:
         self.queue += (queue - self.queue) * (0.5 if queue > self.queue else 0.7)
         self._choke(told, newest, now)
         self._newest = newest
-        if self._since < 0.0 or newest - self._since > 3.0:
+        if self._since < 0.0 or newest - self._since > RATE_SPAN:
             self._since, self._bytes = newest, 0
             return
         self._bytes += octets

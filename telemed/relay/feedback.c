@@ -215,7 +215,7 @@ int step_trend_feed(step_trend *t, const step_digest *digest) {
 /* A link that carries all that is wanted, and more, is not looked at ten times a second: what its feedback tells is gathered for a while,
    unless something is lost, late or beginning to queue. */
 
-static const double GATHERED = 1.5, SILENT = 1.0, EARLY = 0.02, LATE = 0.04, HOLE = 0.15; /* s */
+static const double GATHERED = 6.0, SILENT = 1.0, EARLY = 0.02, LATE = 0.04, HOLE = 0.15; /* s */
 
 /* STEP_TOLD: Python is to look; STEP_DONE: gathered; STEP_RTCP: not one feedback of the known sender, all Python's; -1: malformed. */
 int step_told(step_link *l, const uint8_t *packet, uint32_t size, double now) {

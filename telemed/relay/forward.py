@@ -11,18 +11,18 @@ import struct
 from array import array
 from collections import deque
 from collections.abc import Callable
-from time import monotonic, sleep, time
+from time import monotonic, sleep
 from typing import Any, Final, Protocol
 
 from telemed.relay import layers
 from telemed.relay.dependency import Chain, Reader
 from telemed.relay.estimator import Estimator
 from telemed.relay.layers import ALL_LAYERS, AV1, NUMBERED, VP9
-from telemed.relay.sockets import STAMP_ROOM, arrived
+from telemed.relay.sockets import STAMP_ROOM, apart, arrived
 from telemed.relay.srtp import Keys, ffi, lib
 from telemed.relay.trend import Trend
 from telemed.relay.twcc import Digest, FeedbackBuilder, SendHistory
-from telemed.wire import red, vp8, vp9
+from telemed.wire import red, rtcp, vp8, vp9
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ BUFFER: Final = 2048
 DATAGRAM: Final = 1800  # more than any path carries; the rest of BUFFER is room for headers and tags
 BATCH: Final = 256  # datagrams before other work of the event loop gets its turn
 PACE: Final = 0.001  # s between two looks at the socket: under load it costs more to be woken for a datagram than to handle it
+KEPT: Final = 4  # reports of one peer that wait
 SETTLED: Final = 1024  # reports at once, before other work of the event loop gets its turn
 VIDEO_RING, AUDIO_RING = 512, 128  # packets kept for resending; powers of two
 MISSING_MAX: Final = 256  # sequence numbers asked for again at most; beyond, a keyframe is cheaper
@@ -65,8 +66,9 @@ class Endpoint:
     """One peer's transport as this step sees it."""
 
     __slots__ = (
-        "address", "arrived", "bad", "counter", "counter_id", "descriptor_id", "due", "feedback", "heard", "level_id", "owner",
-        "received_bytes", "received_packets", "rx", "rx_keys", "sent", "sent_bytes", "sent_packets", "streams", "tcp", "tx", "tx_keys",
+        "address", "arrived", "bad", "counter", "counter_id", "descriptor_id", "due", "feedback", "heard", "kept", "level_id", "owner",
+        "received_bytes", "received_packets", "rx", "rx_keys", "seal", "sent", "sent_bytes", "sent_packets", "streams", "tcp", "tx",
+        "tx_keys",
     )
 
     def __init__(self, owner: Any) -> None:
@@ -75,6 +77,7 @@ class Endpoint:
         self.tcp: Tcp | None = None
         self.rx: Any = None
         self.tx: Any = None
+        self.seal: Any = None  # what RTP to it is protected by: the first argument of Forwarding._protect
         self.rx_keys: Keys | None = None
         self.tx_keys: Keys | None = None
         self.streams: dict[int, Stream] = {}
@@ -88,13 +91,14 @@ class Endpoint:
         self.heard = 0.0
         self.due = 0.0  # when the owner has anything to do for it besides feedback
         self.feedback: FeedbackBuilder | None = None
+        self.kept: dict[bytes, tuple[bytes, float]] = {}
         self.received_packets = self.received_bytes = self.bad = 0
         self.sent_packets = self.sent_bytes = 0
 
     def secure(self, rx: Keys, tx: Keys) -> None:
         """The DTLS handshake is done: media may flow."""
         self.rx_keys, self.tx_keys = rx, tx
-        self.rx, self.tx = rx.pointer, tx.pointer
+        self.rx, self.tx, self.seal = rx.pointer, tx.pointer, tx.pointer
 
     def named(self, user: str, password: bytes) -> None:
         """The USERNAME and password of the present ICE session, where binding requests that change nothing are answered here."""
@@ -118,9 +122,21 @@ class Endpoint:
         """What feedback told that was read here and not told yet, and when the last of it came; None: nothing."""
         return None
 
+    def keep(self, packet: bytes, now: float) -> bool:
+        """Whether a report can wait for the owner's next look, which it does in place of the one before it about the same streams."""
+        about = rtcp.quiet(packet)
+        if about is None or (len(self.kept) >= KEPT and about not in self.kept):
+            return False
+        self.kept[about] = packet, now
+        return True
+
     def reported(self) -> list[tuple[bytes, float]]:
         """Reports that tell of no loss and were kept for the owner's next look, with when they came."""
-        return []
+        if not self.kept:
+            return []
+        kept = list(self.kept.values())
+        self.kept.clear()
+        return kept
 
     def told_by(self, ssrc: int) -> None:
         """Whose feedback that is."""
@@ -287,6 +303,7 @@ class Forwarding:
         self._out_view = memoryview(self._out)
         self._out_pointer = ffi.from_buffer(self._out)
         self._length = ffi.new("int *")
+        self._protect = lib.srtp_protect
         self.strangers = 0  # datagrams of addresses that no one has authenticated
         self.unsent = 0
         self.faults = 0
@@ -330,6 +347,13 @@ class Forwarding:
     def close(self) -> None:
         """Nothing is sent or taken after this."""
 
+    def waiter(self) -> Callable[[int, float], bool] | None:
+        """What waits in an event loop's stead, and forwards and settles meanwhile (waiting.py); None where this form cannot.
+
+        Of an epoll descriptor that watches the socket too, and s (below 0: for ever): whether there is anything for the loop to do.
+        """
+        return None
+
     def not_sent(self) -> int:
         """Datagrams that the kernel did not take, since the start."""
         return self.unsent
@@ -364,7 +388,7 @@ class Forwarding:
         if self.reports is None:
             return
         receive, parts, now = self.reports.recvmsg_into, [self._view[:DATAGRAM]], monotonic()
-        wall = now - time()
+        wall = apart()
         for _ in range(SETTLED):
             try:
                 size, more, _, address = receive(parts, STAMP_ROOM)
@@ -410,7 +434,9 @@ class Forwarding:
                 endpoint.bad += 1
                 return
             endpoint.heard = now
-            self.owner.on_rtcp(endpoint, bytes(self._view[: length[0]]), now)
+            packet = bytes(self._view[: length[0]])
+            if now >= endpoint.due or not endpoint.keep(packet, now):
+                self.owner.on_rtcp(endpoint, packet, now)
             return
         if lib.srtp_unprotect(endpoint.rx, self._in_pointer, length):
             endpoint.bad += 1
@@ -542,7 +568,7 @@ class Forwarding:
             if picture is not None:
                 stream.layer_bytes[picture[0]] += size - at
         length, out, pointer = self._length, self._out, self._out_pointer
-        out_view, protect, send = self._out_view, lib.srtp_protect, self.sock.sendto
+        out_view, protect, send = self._out_view, self._protect, self.sock.sendto
         for forwarder in stream.forwarders:
             kind = forwarder.payload_types[second]
             if not kind:
@@ -595,7 +621,7 @@ class Forwarding:
                     forwarder.last_picture = (picture[4] + picture_offset) & 0x7FFF
                     forwarder.last_tl0 = (picture[5] + tl0_offset) & 0xFF
             length[0] = end
-            if protect(to.tx, pointer, length):
+            if protect(to.seal, pointer, length):
                 self.unsent += 1
                 continue
             if to.tcp is None:
@@ -690,7 +716,7 @@ class Forwarding:
         end = at + len(payload)
         self._out_view[at:end] = payload
         self._length[0] = end
-        if lib.srtp_protect(to.tx, self._out_pointer, self._length):
+        if self._protect(to.seal, self._out_pointer, self._length):
             self.unsent += 1
             return
         if to.tcp is None:
@@ -971,7 +997,7 @@ class Forwarding:
     def _leave(self, to: Endpoint, end: int) -> int:
         """The RTP packet in the buffer goes, encrypted. Its bytes; 0 when libsrtp refuses it."""
         self._length[0] = end
-        if lib.srtp_protect(to.tx, self._out_pointer, self._length):
+        if self._protect(to.seal, self._out_pointer, self._length):
             return 0
         to.sent_packets += 1
         to.sent_bytes += end

@@ -105,6 +105,7 @@ class Link:
                 self._probed = endpoint.sent_bytes
                 self._watch(False)
                 self._peer.relay.probing.add(self)
+                self._peer.relay.soon()
 
     def probe_tick(self, now: float) -> bool:
         """Send what a running probe is due; False when it is over."""

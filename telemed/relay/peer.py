@@ -320,6 +320,7 @@ class Peer:
             self.close()
         else:
             if self.dtls is not None and self.dtls.timeout() is not None:
+                self.relay.soon()
                 self.relay.connecting.add(self)  # a flight waits for its answer; who has begun nothing costs no clock
 
     def _secured(self) -> None:
@@ -360,6 +361,7 @@ class Peer:
         if not track.need_keyframe(rid, self.relay.now()):
             if stream.waiting:
                 self.relay.asking[stream] = track
+                self.relay.soon()
         else:
             self.relay.asking.pop(stream, None)
             report = rtcp.compound(self.reports.receiver_report(), rtcp.Pli(self.reports.ssrc, stream.ssrc))

@@ -4,9 +4,10 @@ import asyncio
 import logging
 import resource
 import socket
+import sys
 from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from telemed.ports import Listener, MediaError, RoomListener, Tap, TrackInfo
 from telemed.relay import sctp, sockets
@@ -21,6 +22,9 @@ from telemed.relay.track import Track
 from telemed.relay.twcc import Digest
 from telemed.wire import stun
 from telemed.wire.errors import WireError
+
+if TYPE_CHECKING:
+    from telemed.relay.waiting import Loop
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +71,8 @@ class Relay:
         self.address: tuple[str, int] = ("", 0)
         self._rounds: list[Round] = []
         self._turn = 0
+        self._waits: Loop | None = None  # the event loop, where it forwards and settles while it waits
+        self._slow = False  # the next tick is a late one, since nothing is to be done
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._tcp: TcpCandidates | None = None
@@ -99,8 +105,14 @@ class Relay:
                 return
         self.candidates = tuple(self._candidate_lines(host, port))
         self._loop.add_reader(sock.fileno(), self.forwarding.pump)
-        self._due = self._loop.time() + TICK
-        self._timer = self._loop.call_at(self._due, self._tick)
+        if sys.platform == "linux":
+            from telemed.relay.waiting import Loop  # there is no epoll elsewhere
+
+            if isinstance(self._loop, Loop) and (waiter := self.forwarding.waiter()) is not None:
+                self._loop.wait_by(waiter)
+                self._waits = self._loop
+        self._ticked = self._loop.time()
+        self._next(TICK)
 
     def _candidate_lines(self, host: str, port: int) -> list[str]:
         places = self._announce or tuple((h, port) for h in (own_addresses() if host in ("0.0.0.0", "::") else [host]))  # noqa: S104
@@ -122,6 +134,8 @@ class Relay:
         if self._tcp is not None:
             await self._tcp.close()
         if self._loop is not None:
+            if self._waits is not None:
+                self._waits.wait_by(None)
             self._loop.remove_reader(self._sockets[0].fileno())
             self._shut()
             await asyncio.sleep(0)  # what listeners are still to hear
@@ -289,9 +303,11 @@ class Relay:
 
     def on_gap(self, stream: Stream) -> None:
         self.gaps.add(stream)
+        self.soon()
 
     def on_switched(self, forwarder: Forwarder, stream: Stream) -> None:
         forwarder.owner.switched(stream)
+        forwarder.endpoint.owner.reports.anew()
 
     # Clocks.
 
@@ -300,8 +316,10 @@ class Relay:
         started = self._loop.time()
         self.late = started - self._due
         now = monotonic()
+        rounds = max(1, min(ROUNDS, round((started - self._ticked) / TICK))) if self._waits is not None else 1
         try:
-            self.forwarding.settle()
+            if self._waits is None:
+                self.forwarding.settle()
             if self.gaps:
                 gaps, self.gaps = self.gaps, set()
                 for stream in gaps:
@@ -318,9 +336,14 @@ class Relay:
             for peer in list(self.connecting):
                 if not peer.handshake_tick():
                     self.connecting.discard(peer)
-            self._turn = (self._turn + 1) % ROUNDS
-            for endpoint in self._rounds[self._turn].due(now):
-                endpoint.owner.tick(now)
+            seen = 0
+            while rounds and seen < TOGETHER:
+                rounds -= 1
+                self._turn = (self._turn + 1) % ROUNDS
+                due = self._rounds[self._turn].due(now)
+                seen += len(due)
+                for endpoint in due:
+                    endpoint.owner.tick(now)
             if now - self._speakers_at > SPEAKERS_SECONDS:
                 self._speakers_at = now
                 for name, room in list(self.rooms.items()):
@@ -330,9 +353,23 @@ class Relay:
                         room.tapped.tick(now)
         except Exception:
             log.exception("a tick of the relay failed")
+        self._ticked = started - rounds * TICK  # what is left of them is the next tick's
+        self._slow = self._waits is not None and not (rounds or self.gaps or self.asking or self.probing or self.connecting)
         # From when it was due, so that load does not stretch the period; never a burst of ticks that were missed.
-        self._due = max(self._due + TICK, self._loop.time())
+        self._next(max(self._due - self._loop.time(), -TICK) + TICK * (ROUNDS if self._slow else 1))
+
+    def _next(self, wait: float) -> None:
+        """The next tick, s from now."""
+        assert self._loop is not None
+        self._due = self._loop.time() + max(wait, 0.0)
         self._timer = self._loop.call_at(self._due, self._tick)
+
+    def soon(self) -> None:
+        """There is something that the next tick is to see to: let it come after TICK, also where nothing was to be done."""
+        if self._slow and self._timer is not None and self._loop is not None:
+            self._slow = False
+            self._timer.cancel()
+            self._next(min(self._due - self._loop.time(), TICK))
 
     def _speakers(self, name: str, room: Room) -> None:
         """Who speaks, loudest first, from the audio levels of RFC 6464."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from telemed.relay.peer import Peer
 
 REPORT_SECONDS: Final = 1.0
-WATCHER_SECONDS: Final = 2.0  # to who publishes nothing, while its link carries all that is wanted
+WATCHER_SECONDS: Final = 5.0  # to who publishes nothing, while its link carries all that is wanted: the interval of RFC 3550 6.2
 QUALITY_SECONDS: Final = 2.0
 NTP_EPOCH: Final = 2_208_988_800
 NACK_FIRST: Final = 0.008  # a packet may just be out of order
@@ -62,6 +62,7 @@ class Reports:
         self._tries: dict[int, dict[int, tuple[int, float]]] = {}  # ssrc -> sequence -> (tries, last)
         self._before: dict[int, tuple[int, int]] = {}  # ssrc -> (expected, received) at the last report
         self.due = floor(peer.created - phase) + phase + REPORT_SECONDS  # when the next reports go, s
+        self._anew = False  # what is sent goes by another clock than at the last report
         self._quality_at = self.due + QUALITY_SECONDS  # with a report: who has nothing else to be done for is woken once for both
         self._tokens = float(RESEND_EACH)
         self._tokens_at = 0.0
@@ -184,11 +185,19 @@ class Reports:
             reports = self.sender_reports(now) + self.receiver_report_bytes()
             for track in self._peer.tracks.values():
                 track.measure(now)
+        elif self._anew:
+            reports = self.sender_reports(now)
+        self._anew = False
         self.tell(reports)
         self.link.tick(now)
         if now >= self._quality_at - REPORT_SECONDS / 4:
             self._peer.notify(self._peer.listener.on_quality, self.quality(now - self._quality_at + QUALITY_SECONDS))
             self._quality_at = now + QUALITY_SECONDS
+
+    def anew(self) -> None:
+        """A subscriber's stream comes from another source: lips and sound agree by its clock once that is reported."""
+        self._anew = True
+        self._peer.endpoint.due = 0.0
 
     def allocate_soon(self) -> None:
         """A wish changed: choose layers at the next tick."""

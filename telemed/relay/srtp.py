@@ -7,6 +7,9 @@ private names of pylibsrtp: its version is pinned, `tests/telemed/relay/test_srt
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CTR
 from pylibsrtp import Policy, Session
 from pylibsrtp._binding import ffi as _ffi
 from pylibsrtp._binding import lib as _lib
@@ -37,7 +40,7 @@ PROFILES: Final = (
 class Keys:
     """One direction's session. `pointer` is the `srtp_t` for libsrtp and lives as long as this object."""
 
-    __slots__ = ("_session", "pointer")
+    __slots__ = ("_master", "_profile", "_session", "pointer")
 
     def __init__(self, profile: Profile, key: bytes, inbound: bool) -> None:
         policy = Policy(
@@ -46,10 +49,23 @@ class Keys:
         policy.window_size = WINDOW
         # Resending without RTX repeats a sequence number with the same content, which is safe and wanted.
         policy.allow_repeat_tx = True
+        self._profile, self._master = profile, key
         self._session = Session(policy)
         # 1,500 bytes a session that nobody uses when packets are protected in place.
         self._session._cdata = self._session._buffer = None
         self.pointer = self._session._srtp[0]
+
+    def gcm(self) -> tuple[bytes, bytes] | None:
+        """Key and salt of the session's RTP (RFC 3711 4.3.1, RFC 7714 11), None where its cipher is not AES-GCM."""
+        size = self._profile.key
+        if b"GCM" not in self._profile.name:
+            return None
+        return self._derived(0x00, size), self._derived(0x02, self._profile.salt)
+
+    def _derived(self, label: int, size: int) -> bytes:
+        key, salt = self._master[: self._profile.key], bytearray(self._master[self._profile.key :].ljust(16, b"\0"))
+        salt[7] ^= label
+        return Cipher(AES(key), CTR(bytes(salt))).encryptor().update(bytes(size))
 
 
 def derive(profile: Profile, material: bytes, server: bool) -> tuple[Keys, Keys]:

@@ -9,16 +9,18 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
 
 #include "octets.h"
 #include "step.h"
 
-enum { BUCKETS = 8192, BUFFER = 2048, DATAGRAM = 1800, TAKEN = 32, QUEUED = 64, KEPT = 4 };
+enum { BUCKETS = 8192, BUFFER = 2048, DATAGRAM = 1800, TAKEN = 32, QUEUED = 64, KEPT = 4, READY = 16, LONGEST = 1000000 /* ms */ };
 
 struct key { uint16_t family, port; uint32_t scope; uint8_t address[16]; };
 struct place { struct place *next; struct key key; step_endpoint *endpoint; };
@@ -26,7 +28,7 @@ struct queued { step_forwarder *forwarder; step_endpoint *to; uint32_t end, size
 
 struct step {
     int fd, reports; /* the latter -1 where they come by the first one (sockets.py) */
-    step_srtp unprotect, unprotect_rtcp, protect, protect_rtcp;
+    step_srtp unprotect, unprotect_rtcp, protect_rtcp;
     struct place *places[BUCKETS];
     int taken, at;
     struct mmsghdr in[TAKEN], out[QUEUED];
@@ -40,11 +42,14 @@ struct step {
     double looked; /* when the socket was looked at last */
     double pace;   /* s between two such times at least */
     double settled, wall; /* when reports were taken last, and what that clock is less the wall clock */
+    int stamped;   /* those at hand are such */
     int full;      /* there was more than could be taken */
+    int batch;     /* datagrams before other work of the event loop gets its turn */
     _Alignas(struct cmsghdr) char stamps[TAKEN][CMSG_SPACE(sizeof(struct timespec))];
 };
 
-static const double DELAYED = 1.0; /* s, as in sockets.py */
+/* s: as in sockets.py; between two looks at reports at most, as TICK of relay.py; and at least, where media is at hand anyway */
+static const double DELAYED = 1.0, SETTLE = 0.025, EARLIER = 0.02;
 
 static double seconds(const struct timespec *t) { return (double)t->tv_sec + (double)t->tv_nsec * 1e-9; }
 
@@ -56,16 +61,24 @@ static double clock_of(clockid_t clock) {
 
 static double monotonic(void) { return clock_of(CLOCK_MONOTONIC); }
 
-step *step_new(int fd, int reports, step_srtp unprotect, step_srtp unprotect_rtcp, step_srtp protect, step_srtp protect_rtcp, double pace) {
+/* What the monotonic clock is less the wall clock, s; read anew where the thread was stopped between the two. */
+static double apart(void) {
+    for (int tries = 0;; tries++) {
+        double before = monotonic(), wall = clock_of(CLOCK_REALTIME);
+        if (monotonic() - before < 0.0002 || tries == 3) return before - wall;
+    }
+}
+
+step *step_new(int fd, int reports, step_srtp unprotect, step_srtp unprotect_rtcp, step_srtp protect_rtcp, double pace, int batch) {
     step *s = calloc(1, sizeof *s);
     if (s == NULL) return NULL;
     s->fd = fd;
     s->reports = reports;
     s->unprotect = unprotect;
     s->unprotect_rtcp = unprotect_rtcp;
-    s->protect = protect;
     s->protect_rtcp = protect_rtcp;
     s->pace = pace;
+    s->batch = batch;
     for (int i = 0; i < TAKEN; i++) {
         s->in_parts[i].iov_base = s->in_data[i];
         s->in_parts[i].iov_len = DATAGRAM;
@@ -417,7 +430,7 @@ static void forward(step *s, step_stream *stream, uint8_t second, uint16_t seque
         uint32_t end = at + size;
         if (f->counter_byte) remember(to, counter, s->now, end);
         int length = (int)end;
-        if (s->protect(to->tx, out, &length)) {
+        if (step_protect(to->seal, out, &length)) {
             s->unsent++;
             continue;
         }
@@ -544,6 +557,21 @@ static int media(step *s, step_endpoint *e, uint8_t *data, uint32_t size) {
     return 0;
 }
 
+/* A report that can wait, in place of the one before it about the same streams. 0: it cannot, since too many do. */
+static int keep(step_endpoint *e, double at, const uint8_t *data, uint32_t size) {
+    uint32_t head = data[1] == 200 ? 28 : 8, about = head + (data[0] & 31 ? 4 : 0); /* its sender, and the first that it tells of */
+    step_report *r = e->reports;
+    while (r < e->reports + e->report_count && (r->size < about || r->data[1] != data[1] || memcmp(r->data + 4, data + 4, 4) ||
+                                                ((r->data[0] ^ data[0]) & 31) || memcmp(r->data + head, data + head, about - head)))
+        r++;
+    if (r == e->reports + KEPT) return 0;
+    if (r == e->reports + e->report_count) e->report_count++;
+    r->at = at;
+    r->size = size;
+    memcpy(r->data, data, size);
+    return 1;
+}
+
 static int datagram(step *s, int i, step_event *event) {
     uint8_t *data = s->in_data[i];
     uint32_t size = s->in[i].msg_len;
@@ -575,13 +603,8 @@ static int datagram(step *s, int i, step_event *event) {
         }
         e->heard = s->now;
         event->size = (uint32_t)length;
-        if (e->due > s->now && e->report_count < KEPT && length <= (int)sizeof e->reports->data && step_quiet(data, (uint32_t)length)) {
-            step_report *r = &e->reports[e->report_count++];
-            r->at = s->now;
-            r->size = (uint32_t)length;
-            memcpy(r->data, data, (size_t)length);
+        if (e->due > s->now && length <= (int)sizeof e->reports->data && step_quiet(data, (uint32_t)length) && keep(e, s->now, data, (uint32_t)length))
             return 0;
-        }
         int what = e->link != NULL ? step_told(e->link, data, (uint32_t)length, s->now) : STEP_RTCP;
         if (what < 0) e->bad++;
         return what < 0 ? 0 : what;
@@ -617,35 +640,9 @@ static int take(step *s, int fd, int stamped, int *left) {
     if (n > 0) {
         *left -= n;
         s->taken = n;
+        s->stamped = stamped;
     }
     return n;
-}
-
-int step_pump(step *s, int *left, step_event *event) {
-    for (;;) {
-        if (s->at == s->taken) {
-            flush(s); /* what came together leaves together, and before more is taken */
-            int all = s->taken && s->taken < TAKEN; /* that there was; the event loop calls again when there is more */
-            s->full = s->taken == TAKEN;
-            s->at = s->taken = 0;
-            if (all || *left <= 0) return STEP_DONE;
-            rest(s);
-            int n = take(s, s->fd, 0, left);
-            if (n <= 0) {
-                if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
-                    --*left; /* an ICMP error of some earlier send */
-                    continue;
-                }
-                return STEP_DONE;
-            }
-            s->now = s->looked = monotonic();
-        }
-        int what = datagram(s, s->at++, event);
-        if (what) {
-            flush(s); /* Python sends by itself: order is kept */
-            return what;
-        }
-    }
 }
 
 /* sockets.arrived */
@@ -658,19 +655,72 @@ static double came(struct msghdr *m, double wall, double now) {
     return now - DELAYED < at && at < now ? at : now;
 }
 
+/* What is left of the datagrams that were taken together: they leave together too. */
+int step_rest(step *s, step_event *event) {
+    while (s->at < s->taken) {
+        if (s->stamped) s->now = came(&s->in[s->at].msg_hdr, s->wall, s->settled);
+        int what = datagram(s, s->at++, event);
+        if (what) {
+            flush(s); /* Python sends by itself: order is kept */
+            return what;
+        }
+    }
+    flush(s);
+    if (!s->stamped) s->full = s->taken == TAKEN;
+    s->at = s->taken = 0;
+    return STEP_DONE;
+}
+
+static int run(step *s, int fd, int stamped, int *left, step_event *event) {
+    for (;;) {
+        if (s->taken) {
+            int all = s->taken < TAKEN, what = step_rest(s, event);
+            if (what || all) return what; /* that there was; the event loop calls again when there is more */
+        }
+        if (*left <= 0) return STEP_DONE;
+        if (!stamped) rest(s);
+        if (take(s, fd, stamped, left) <= 0) {
+            if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return STEP_DONE;
+            --*left; /* an ICMP error of some earlier send */
+            continue;
+        }
+        if (stamped) s->wall = apart();
+        s->now = monotonic();
+        *(stamped ? &s->settled : &s->looked) = s->now;
+    }
+}
+
+int step_pump(step *s, int *left, step_event *event) { return run(s, s->fd, 0, left, event); }
+
 /* Reports that waited, with the time at which each came. */
 int step_settle(step *s, int *left, step_event *event) {
+    s->settled = monotonic();
+    return run(s, s->reports, 1, left, event);
+}
+
+/* Waits in the event loop's stead for what `epoll` watches (waiting.py), `timeout` s at most or, below 0, for ever. Media and reports are
+   seen to meanwhile: reports behind media, where the code for them is at hand anyway, unless none comes for a while. STEP_READY: there is
+   something else; STEP_DONE: time is up; else what is Python's, and step_rest goes on behind it. */
+int step_wait(step *s, int epoll, double timeout, step_event *event) {
+    struct epoll_event events[READY];
+    double now = monotonic(), until = timeout < 0 ? INFINITY : now + timeout;
     for (;;) {
-        if (s->at == s->taken) {
-            int all = s->taken && s->taken < TAKEN;
-            s->at = s->taken = 0;
-            if (all || *left <= 0) return STEP_DONE;
-            if (take(s, s->reports, 1, left) <= 0) return STEP_DONE;
-            s->settled = monotonic();
-            s->wall = s->settled - clock_of(CLOCK_REALTIME);
+        double next = s->reports >= 0 && s->settled + SETTLE < until ? s->settled + SETTLE : until, wait = ceil((next - now) * 1e3);
+        int n = epoll_wait(epoll, events, READY, isinf(wait) ? -1 : wait < 0 ? 0 : wait > LONGEST ? LONGEST : (int)wait);
+        int ours = 0, left = s->batch, what = STEP_DONE;
+        for (int i = 0; i < n; i++) ours |= events[i].data.fd == s->fd;
+        if (ours) {
+            what = step_pump(s, &left, event);
+            if (what) return what;
         }
-        s->now = came(&s->in[s->at].msg_hdr, s->wall, s->settled);
-        int what = datagram(s, s->at++, event);
-        if (what) return what;
+        now = ours ? s->looked : monotonic();
+        if (s->reports >= 0 && now - s->settled >= (ours ? EARLIER : SETTLE)) {
+            left = s->batch;
+            what = step_settle(s, &left, event);
+            if (what) return what;
+        }
+        if (n < 0 || n > ours) return STEP_READY; /* a signal is for the loop too */
+        now = monotonic();
+        if (now >= until) return STEP_DONE;
     }
 }

@@ -2,14 +2,27 @@
 
 typedef int (*step_srtp)(void *session, void *packet, int *length);
 
+/* OpenSSL's EVP_CIPHER_CTX_new and _free, EVP_aes_*_gcm, EVP_EncryptInit_ex, _Update and _Final_ex, EVP_CIPHER_CTX_ctrl. */
+typedef struct {
+    void *(*make)(void);
+    void (*drop)(void *context);
+    const void *(*gcm128)(void);
+    const void *(*gcm256)(void);
+    int (*begin)(void *context, const void *cipher, void *engine, const uint8_t *key, const uint8_t *nonce);
+    int (*update)(void *context, uint8_t *out, int *size, const uint8_t *in, int in_size);
+    int (*end)(void *context, uint8_t *out, int *size);
+    int (*control)(void *context, int type, int value, void *data);
+} step_crypto;
+
 typedef struct step step;
+typedef struct step_seal step_seal;
 typedef struct step_endpoint step_endpoint;
 typedef struct step_stream step_stream;
 typedef struct step_forwarder step_forwarder;
 typedef struct step_link step_link;
 typedef struct step_builder step_builder;
 
-enum { STEP_DONE = 0, STEP_OTHER = 1, STEP_RTCP = 2, STEP_PACKET = 3, STEP_TOLD = 4, STEP_NOTED = 512, STEP_STREAMS = 64, STEP_REPEATED = 512 };
+enum { STEP_DONE = 0, STEP_OTHER = 1, STEP_RTCP = 2, STEP_PACKET = 3, STEP_TOLD = 4, STEP_READY = 5, STEP_NOTED = 512, STEP_STREAMS = 64, STEP_REPEATED = 512 };
 enum { STEP_NUMBERED = 1, STEP_VP9 = 2, STEP_AV1 = 3 }; /* those of layers.py */
 
 typedef struct {
@@ -20,6 +33,7 @@ typedef struct {
 
 struct step_endpoint {
     void *rx, *tx;                  /* srtp_t; NULL before the handshake is done */
+    step_seal *seal;                /* what RTP to it is protected by, from then on */
     void *handle;                   /* cffi's handle of the Python object */
     uint8_t address[128];           /* sockaddr_storage */
     uint32_t address_size;
@@ -148,7 +162,12 @@ int step_feedback(const uint8_t *body, uint32_t size, const step_history *histor
 void step_trend_restart(step_trend *trend);
 int step_trend_feed(step_trend *trend, const step_digest *digest);
 
-step *step_new(int fd, int reports, step_srtp unprotect, step_srtp unprotect_rtcp, step_srtp protect, step_srtp protect_rtcp, double pace);
+step_seal *step_seal_new(step_srtp protect, void *session);
+int step_seal_gcm(step_seal *seal, const step_crypto *crypto, const uint8_t *key, uint32_t size, const uint8_t *salt);
+void step_seal_free(step_seal *seal);
+int step_protect(step_seal *seal, void *packet, int *length);
+
+step *step_new(int fd, int reports, step_srtp unprotect, step_srtp unprotect_rtcp, step_srtp protect_rtcp, double pace, int batch);
 void step_free(step *s);
 uint64_t step_unsent(const step *s);
 int step_know(step *s, const void *address, step_endpoint *endpoint);
@@ -167,3 +186,5 @@ void step_sha1(const uint8_t *key, uint32_t key_size, const uint8_t *data, uint3
 uint32_t step_round(step *s, step_endpoint *const *endpoints, uint32_t count, double now, uint32_t *turns);
 int step_pump(step *s, int *left, step_event *event);
 int step_settle(step *s, int *left, step_event *event);
+int step_rest(step *s, step_event *event);
+int step_wait(step *s, int epoll, double timeout, step_event *event);

@@ -188,6 +188,29 @@ def feedback_alone(data: bytes) -> bytes | None:
     return data[4 : -data[-1]] if 0 < data[-1] <= len(data) - 4 else None
 
 
+def quiet(data: bytes) -> bytes | None:
+    """Of a datagram of reports that tell of no loss, and names: what it is and about whom, to know the next one by; None: it is another.
+
+    step_quiet of feedback.c, and keep of step.c.
+    """
+    at, size = 0, len(data)
+    while at < size:
+        if size - at < 8 or data[at] >> 5 != 4:  # version 2, and no padding
+            return None
+        kind, length = data[at + 1], 4 * ((data[at + 2] << 8 | data[at + 3]) + 1)
+        if not SR <= kind <= SDES or length > size - at:
+            return None
+        if kind != SDES:
+            head = 28 if kind == SR else 8
+            if length != head + 24 * (data[at] & 31) or any(data[at + head + 4 : at + length : 24]):
+                return None
+        at += length
+    if not size:
+        return None
+    head = 28 if data[1] == SR else 8
+    return bytes((data[0] & 31, data[1])) + data[4:8] + (data[head : head + 4] if data[0] & 31 else b"")
+
+
 def _blocks(count: int, body: bytes, at: int) -> list[ReportBlock]:
     out = []
     for n in range(count):

@@ -142,7 +142,7 @@ def test_gathering_ends_in_time(step: Step) -> None:
     step.give(feed(step, 0, [0.05] * 4, 100.0))
     step.endpoint.watch(True, step.estimator.least)
     step.give(feed(step, 4, [0.05] * 4, 100.1))
-    step.endpoint.link.told_at -= 1.5
+    step.endpoint.link.told_at -= twcc.GATHERED
     step.give(feed(step, 8, [0.05] * 4, 100.2))
     assert [told[0] for told in step.told] == [4, 8]
 
@@ -178,7 +178,8 @@ def test_reports_that_tell_of_no_loss_wait_while_the_peer_rests(step: Step) -> N
     step.came.clear()
     step.endpoint.due = time.monotonic() + 100
     quiet = [report(0), sender + name, report(0, name)]
-    for packet in quiet:
+    other = rtcp.ReceiverReport(SENDER, [rtcp.ReportBlock(10, 0, 0, 77, 5, 1, 2)]).build()
+    for packet in (*quiet, other):
         step.give(packet)
     assert step.came == []
     asks = rtcp.Pli(SENDER, 9).build(), rtcp.Nack(SENDER, 9, [4]).build()
@@ -187,11 +188,13 @@ def test_reports_that_tell_of_no_loss_wait_while_the_peer_rests(step: Step) -> N
         step.give(packet)
     assert step.came == loud
     step.came.clear()
-    for _ in range(3):
-        step.give(sender)
-    assert step.came == [sender, sender], "four are kept, those that follow are told"
+    late = rtcp.SenderReport(6, 1, 2, 3, 4).build(), rtcp.SenderReport(7, 1, 2, 3, 4).build()
+    newer = rtcp.SenderReport(6, 9, 9, 9, 9).build()
+    for packet in (*late, newer):
+        step.give(packet)
+    assert step.came == [late[1]], "four are kept, each in the place of the one before it about the same streams; others are told"
     kept = step.endpoint.reported()
-    assert [packet for packet, _ in kept] == [*quiet, sender]
+    assert [packet for packet, _ in kept] == [quiet[2], quiet[1], other, newer]
     assert all(0 <= time.monotonic() - came < 60 for _, came in kept)
     assert step.endpoint.reported() == []
 
