@@ -336,12 +336,11 @@ class Relay:
             for peer in list(self.connecting):
                 if not peer.handshake_tick():
                     self.connecting.discard(peer)
-            seen = 0
-            while rounds and seen < TOGETHER:
+            due: list[Endpoint] = []
+            while rounds and not due:  # those of two rounds together would hold up media
                 rounds -= 1
                 self._turn = (self._turn + 1) % ROUNDS
                 due = self._rounds[self._turn].due(now)
-                seen += len(due)
                 for endpoint in due:
                     endpoint.owner.tick(now)
             if now - self._speakers_at > SPEAKERS_SECONDS:
