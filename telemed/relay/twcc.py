@@ -4,8 +4,6 @@ import math
 import struct
 from array import array
 from collections.abc import Callable, Sequence
-from functools import lru_cache
-from itertools import accumulate
 from operator import sub
 
 from telemed.wire.rtcp import transport
@@ -213,37 +211,6 @@ def chunks(symbols: bytearray) -> bytes:
     return bytes(out)
 
 
-@lru_cache(8192)
-def _piece(chunk: int, left: int) -> tuple[str, int] | None:
-    """Of a chunk: the format of its receive deltas and how many those are, `left` at most; None: not all came (3.1.3, 3.1.4)."""
-    if not chunk & 0x8000:
-        symbols = [chunk >> 13 & 3] * min(chunk & 0x1FFF, left)
-    elif chunk & 0x4000:
-        symbols = [chunk >> shift & 3 for shift in range(12, -1, -2)][:left]
-    else:
-        symbols = [chunk >> shift & 1 for shift in range(13, -1, -1)][:left]
-    if not symbols or 0 in symbols or 3 in symbols:
-        return None
-    return "".join(" Bh"[symbol] for symbol in symbols), len(symbols)
-
-
-_struct = lru_cache(4096)(struct.Struct)
-
-
-def _layout(body: bytes, count: int) -> tuple[int, struct.Struct] | None:
-    """Where the receive deltas of a feedback begin, and what they are; None where not all packets came, or it is cut off."""
-    at, left, text = 16, count, ">"
-    while left:
-        piece = _piece(body[at] << 8 | body[at + 1], left) if at + 2 <= len(body) and left <= IN_ORDER else None
-        if piece is None:
-            return None
-        text += piece[0]
-        left -= piece[1]
-        at += 2
-    deltas = _struct(text)
-    return (at, deltas) if at + deltas.size <= len(body) else None
-
-
 class Digest:
     """What one feedback tells: counts of packets and octets; of those that came the least and the last delay and the newest arrival (s)."""
 
@@ -338,16 +305,12 @@ class SendHistory:
     def whole(self, body: bytes) -> Digest | None:
         """`digest` without a look at each packet where all came, in order and each soon after the one before, as nearly always.
 
-        `packets` are then the first and the last of them. None: it is not so, and nothing is changed. Receivers that note arrivals in
-        several threads tell of some that came before the one ahead of them, which changes nothing.
+        `packets` are then the first and the last of them. None: it is not so, and nothing is changed.
         """
         if len(body) < 19:
             return None
         count = body[10] << 8 | body[11]
-        if not count or len(body) < 18 + count:
-            return None
-        layout = None
-        if body[16] << 8 | body[17] != 1 << 13 | count and (layout := _layout(body, count)) is None:
+        if not count or len(body) < 18 + count or body[16] << 8 | body[17] != 1 << 13 | count:
             return None
         base = body[8] << 8 | body[9]
         start, mask, sequences = base & self.mask, self.mask, self.sequences
@@ -359,22 +322,16 @@ class SendHistory:
             return None
         self.sizes[start:stop] = array("i", bytes(4 * count))
         reference = int.from_bytes(body[12:15])
-        first = (reference - (1 << 24) if reference & 0x800000 else reference) * REFERENCE_US
-        if layout is None:
-            first += body[18] * TICK_US
-            last = newest = first + sum(body[19 : 18 + count]) * TICK_US
-        else:
-            deltas = layout[1].unpack_from(body, layout[0])
-            at = list(accumulate(deltas, initial=0))
-            first, last, newest = first + at[1] * TICK_US, first + at[-1] * TICK_US, first + max(at[1:]) * TICK_US
+        first = (reference - (1 << 24) if reference & 0x800000 else reference) * REFERENCE_US + body[18] * TICK_US
+        last = first + sum(body[19 : 18 + count]) * TICK_US
         latest = self.base[0]
         offset = 0.0 if math.isnan(latest) else round((latest - first) / REFERENCE_SPAN_US) * float(REFERENCE_SPAN_US)
-        self.base[0] = newest + offset if math.isnan(latest) else max(latest, newest + offset)
+        self.base[0] = last + offset if math.isnan(latest) else max(latest, last + offset)
         packets: list[Acknowledged] = [(self.times[start], (first + offset) * 1e-6, sizes[0])]
         if count > 1:
             packets.append((self.times[stop - 1], (last + offset) * 1e-6, sizes[-1]))
         told = Digest(packets)
-        told.count, told.octets, told.newest = count, sum(sizes), (newest + offset) * 1e-6
+        told.count, told.octets = count, sum(sizes)
         return told
 
     def digest(self, body: bytes) -> Digest:
