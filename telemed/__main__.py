@@ -15,7 +15,7 @@ import uvicorn
 
 from telemed.app import create
 from telemed.directory.choose import agent as agent_of
-from telemed.relay.build import Form, NotBuilt, compiled
+from telemed.relay.build import Form, NotBuilt, built
 from telemed.relay.relay import Relay
 from telemed.settings import SettingError, Settings
 
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _descriptors()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
-        with asyncio.Runner(loop_factory=_waiting if sys.platform == "linux" and compiled(settings.step) else _loop) as runner:
+        with asyncio.Runner(loop_factory=_waiting if sys.platform == "linux" and built(settings.step) else _loop) as runner:
             return runner.run(_serve(settings, args, announce))
     except OSError as e:
         print(f"telemed: {e}", file=sys.stderr)

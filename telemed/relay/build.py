@@ -50,8 +50,8 @@ def build() -> Path:
     return path
 
 
-def compiled(form: str) -> bool:
-    """Whether the step will be in C."""
+def built(form: str) -> bool:
+    """Whether the step will be in C, as far as can be told before it is loaded."""
     return form != "python" and library().exists()
 
 
@@ -60,13 +60,12 @@ def choose(form: Form, sock: socket.socket, owner: Owner, reports: socket.socket
     if form == "python":
         return Forwarding(sock, owner, reports)
     # Only here: the Python form does without cffi's reading of step.h.
-    from telemed.relay import compiled as step
+    from telemed.relay import compiled
 
     try:
-        path = library()
-        if not path.exists():
+        if not built(form):
             raise NotBuilt("it was not built")
-        return step.Forwarding(sock, owner, step.load(path), reports)
+        return compiled.Forwarding(sock, owner, compiled.load(library()), reports)
     except NotBuilt:
         if form == "compiled":
             raise

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from telemed.relay import srtp, twcc
+from telemed.relay import forward, srtp, twcc
 from telemed.relay.build import choose, library
 from telemed.relay.estimator import Estimator
 from telemed.wire import rtcp
@@ -197,6 +197,13 @@ def test_reports_that_tell_of_no_loss_wait_while_the_peer_rests(step: Step) -> N
     assert [packet for packet, _ in kept] == [quiet[2], quiet[1], other, newer]
     assert all(0 <= time.monotonic() - came < 60 for _, came in kept)
     assert step.endpoint.reported() == []
+    # The Python form decides alike, and keeps them in the same places.
+    plain = forward.Endpoint(None)
+    assert [plain.keep(packet, 1.0) for packet in (*quiet, other)] == [True] * 4
+    assert [plain.keep(packet, 1.0) for packet in loud] == [False] * len(loud)
+    assert [plain.keep(packet, 2.0) for packet in (*late, newer)] == [True, False, True]
+    assert plain.reported() == [(quiet[2], 1.0), (quiet[1], 1.0), (other, 1.0), (newer, 2.0)]
+    assert plain.reported() == []
 
 
 def test_the_trend_misses_nothing_of_what_was_gathered(step: Step) -> None:

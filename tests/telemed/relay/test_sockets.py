@@ -98,6 +98,14 @@ class Owner:
     def on_stun(self, *_: Any) -> None: ...
 
 
+def connect(step: Any, peer: socket.socket) -> None:
+    """What comes from `peer` is one's who uses `session(bytes(range(28)), False)`."""
+    peer.bind(("127.0.0.1", 0))
+    endpoint = step.endpoint(None)
+    endpoint.secure(srtp.Keys(PROFILE, bytes(range(28)), True), srtp.Keys(PROFILE, bytes(range(1, 29)), False))
+    step.know(peer.getsockname(), endpoint)
+
+
 @pytest.fixture(params=["python", "compiled"])
 def world(request: pytest.FixtureRequest) -> Iterator[tuple[Any, Owner, socket.socket]]:
     form: Form = have(request.param)
@@ -105,10 +113,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[tuple[Any, Owner, socket.s
     owner = Owner()
     step = choose(form, media, owner, reports)  # type: ignore[arg-type]
     with media, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
-        peer.bind(("127.0.0.1", 0))
-        endpoint = step.endpoint(None)
-        endpoint.secure(srtp.Keys(PROFILE, bytes(range(28)), True), srtp.Keys(PROFILE, bytes(range(1, 29)), False))
-        step.know(peer.getsockname(), endpoint)
+        connect(step, peer)
         yield step, owner, peer
     assert reports is not None
     reports.close()

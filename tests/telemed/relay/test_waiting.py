@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from telemed.relay import forward, sockets, srtp
+from telemed.relay import forward, sockets
 from telemed.relay.build import choose
 from telemed.relay.relay import ROUNDS, TICK, Relay
 from tests.telemed.relay.forms import have
 from tests.telemed.relay.honest import call, until
-from tests.telemed.relay.test_forward import PROFILE, session
-from tests.telemed.relay.test_sockets import packet
+from tests.telemed.relay.test_forward import session
+from tests.telemed.relay.test_sockets import Owner, connect, packet
 
 if sys.platform != "linux":
     pytest.skip("there is no epoll elsewhere", allow_module_level=True)
@@ -26,20 +26,16 @@ if sys.platform != "linux":
 from telemed.relay.waiting import Loop
 
 
-class Owner:
+class Failing(Owner):
     """Takes what the step hands on; `fails` once where it is set."""
 
-    def __init__(self) -> None:
-        self.got: list[tuple[bytes, float]] = []
-        self.fails = False
+    fails = False
 
     def on_rtcp(self, endpoint: forward.Endpoint, data: bytes, now: float) -> None:
         if self.fails:
             self.fails = False
             raise RuntimeError("a fault of ours")
-        self.got.append((data, now))
-
-    def on_stun(self, *_: Any) -> None: ...
+        super().on_rtcp(endpoint, data, now)
 
 
 class World:
@@ -48,14 +44,11 @@ class World:
     def __init__(self) -> None:
         media, reports = sockets.bind(socket.AF_INET, "127.0.0.1", 0)
         assert reports is not None
-        self.owner = Owner()
+        self.owner = Failing()
         self.step = choose(have("compiled"), media, self.owner, reports)  # type: ignore[arg-type]
         self.sockets = [media, reports]
         self.peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.peer.bind(("127.0.0.1", 0))
-        self.endpoint = self.step.endpoint(None)
-        self.endpoint.secure(srtp.Keys(PROFILE, bytes(range(28)), True), srtp.Keys(PROFILE, bytes(range(1, 29)), False))
-        self.step.know(self.peer.getsockname(), self.endpoint)
+        connect(self.step, self.peer)
         self.keys, self.to = session(bytes(range(28)), False), media.getsockname()
 
     def say(self, data: bytes) -> None:
