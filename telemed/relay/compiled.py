@@ -9,7 +9,7 @@ import math
 import socket
 import struct
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -22,6 +22,7 @@ from telemed.relay.build import NotBuilt
 from telemed.relay.estimator import Estimator
 from telemed.relay.forward import BATCH, SETTLED, Address, Owner
 from telemed.relay.layers import AV1
+from telemed.relay.seal import Encrypt, Joint
 from telemed.relay.srtp import Keys
 from telemed.wire.errors import WireError
 
@@ -118,7 +119,7 @@ def seal(lib: Any, tx: Keys) -> Any:
 class Endpoint(forward.Endpoint):
     """One peer's transport; see forward.Endpoint."""
 
-    __slots__ = ("_address", "_handle", "_history", "_history_of", "_lib", "_tcp", "c", "link")
+    __slots__ = ("_address", "_handle", "_history", "_history_of", "_lib", "_seal", "_tcp", "c", "link")
 
     counter, counter_id, level_id = _view("counter"), _view("counter_id"), _view("level_id")
     heard, bad, due = _view("heard"), _view("bad"), _view("due")
@@ -156,9 +157,13 @@ class Endpoint(forward.Endpoint):
     def secure(self, rx: Keys, tx: Keys) -> None:
         super().secure(rx, tx)
         self.c.rx, self.c.tx = _ours("void *", rx.pointer), _ours("void *", tx.pointer)
-        self.seal = self.c.seal = seal(self._lib, tx)
+
+    def _cipher(self, tx: Keys) -> tuple[Encrypt, bytes | None]:
+        self._seal = self.c.seal = seal(self._lib, tx)  # one count of packets for what C sends and what is sent here
+        return Joint(self._lib.step_protect, self._seal), None
 
     def named(self, user: str, password: bytes) -> None:
+        super().named(user, password)
         raw, c = user.encode(), self.c
         fits = len(raw) <= len(c.user) and len(password) <= len(c.password)
         c.user_size = c.password_size = 0
@@ -166,6 +171,9 @@ class Endpoint(forward.Endpoint):
             ffi.memmove(c.user, raw, len(raw))
             ffi.memmove(c.password, password, len(password))
             c.user_size, c.password_size = len(raw), len(password)
+
+    def consents(self, request: bytes, password: bytes, address: Address, place: tuple[str, int]) -> None:
+        """C answers by what it was told by `named`."""
 
     def add(self, stream: forward.Stream) -> None:
         assert isinstance(stream, Stream)
@@ -189,6 +197,7 @@ class Endpoint(forward.Endpoint):
 
     def remember(self, history: twcc.SendHistory) -> None:
         super().remember(history)
+        assert isinstance(history, History)
         times, last = ffi.from_buffer("double[]", history.times), ffi.from_buffer("double[]", history.last)
         sizes, sequences = ffi.from_buffer("int[]", history.sizes), ffi.from_buffer("uint16_t[]", history.sequences)
         self._history = (times, last, sizes, sequences)  # the arrays stay while these do
@@ -288,18 +297,47 @@ def _packets(digest: Any) -> list[twcc.Acknowledged]:
 
 
 class History(twcc.SendHistory):
-    """When each packet left; see twcc.SendHistory."""
+    """When each packet left, in arrays that C writes (step.c, remember) and reads (feedback.c); see twcc.SendHistory."""
 
-    __slots__ = ("_keep", "_lib", "c", "read")
+    __slots__ = ("_keep", "_lib", "_sizes", "_times", "c", "last", "read", "sequences")
 
     def __init__(self, lib: Any, digest: Any, size: int = 2048) -> None:
-        super().__init__(size)
+        super().__init__(1)  # the ring is not used
+        self.mask = size - 1
         self._lib, self.read = lib, digest
+        self._times = array("d", bytes(8 * size))
+        self._sizes = array("i", bytes(4 * size))
+        self.sequences = array("H", bytes(2 * size))
+        self.last = array("d", [float("-inf")])
+        base = array("d", [math.nan])
         self._keep = (
-            ffi.from_buffer("double[]", self.times), ffi.from_buffer("double[]", self.base), ffi.from_buffer("int[]", self.sizes),
+            ffi.from_buffer("double[]", self.times), ffi.from_buffer("double[]", base), ffi.from_buffer("int[]", self.sizes),
             ffi.from_buffer("uint16_t[]", self.sequences),
         )  # fmt: skip
         self.c = ffi.new("step_history *", (*self._keep, self.mask))
+
+    @property
+    def last_sent(self) -> float:
+        return self.last[0]
+
+    @property
+    def times(self) -> "array[float]":
+        return self._times
+
+    @property
+    def sizes(self) -> "array[int]":
+        return self._sizes
+
+    def sent(self, sequence: int, time: float, size: int) -> None:
+        index = sequence & self.mask
+        self.sequences[index], self.times[index], self.sizes[index] = sequence, time, size
+        self.last[0] = time
+
+    def apply(self, arrivals: Sequence[tuple[int, int | None]]) -> list[twcc.Acknowledged]:
+        raise NotImplementedError("feedback is read by C, whole")
+
+    def whole(self, body: bytes) -> None:
+        """C reads it as fast in any order."""
 
     def digest(self, body: bytes) -> Digest:
         if self._lib.step_feedback(ffi.from_buffer(body), len(body), self.c, self.read):
@@ -538,7 +576,6 @@ class Forwarding(forward.Forwarding):
             sock.fileno(), -1 if reports is None else reports.fileno(), _theirs("srtp_unprotect"), _theirs("srtp_unprotect_rtcp"),
             _theirs("srtp_protect_rtcp"), PACE, BATCH,
         )
-        self._protect = lib.step_protect
         self._digest = ffi.new("step_digest *")  # one for all: a feedback is done with before the next
         self._feedback = ffi.new("uint8_t[1500]")
         self._event, self._left = ffi.new("step_event *"), ffi.new("int *")
@@ -641,5 +678,6 @@ class Forwarding(forward.Forwarding):
         if what == self.lib.STEP_PACKET:
             assert endpoint is not None
             self._packet(endpoint, size, event.now)
+            self._flush()
         else:
             self._other(self._in[0], size, endpoint, unpacked(bytes(ffi.buffer(event.address, event.address_size))))

@@ -1,7 +1,7 @@
 """The forwarding step in Python: from a datagram to every subscriber in one synchronous call. compiled.py has the common case in C.
 
-A packet is decrypted in place in one buffer, kept once for resending, and for each subscriber given a new header and encrypted in
-a second buffer: no task, queue, callback or object for each of them. Everything that is not media (STUN, DTLS, RTCP, streams seen
+A packet is decrypted in place in one buffer, kept once for resending, and for each subscriber given a new header and encrypted: no
+task, queue or callback for each of them. Everything that is not media (STUN, DTLS, RTCP, streams seen
 for the first time) goes to the `Owner`, which works a few times a second.
 """
 
@@ -14,10 +14,12 @@ from collections.abc import Callable
 from time import monotonic, sleep
 from typing import Any, Final, Protocol
 
-from telemed.relay import layers
+from telemed.relay import layers, seal
+from telemed.relay.consent import Consent
 from telemed.relay.dependency import Chain, Reader
 from telemed.relay.estimator import Estimator
 from telemed.relay.layers import ALL_LAYERS, AV1, NUMBERED, VP9
+from telemed.relay.seal import Refused, Way
 from telemed.relay.sockets import STAMP_ROOM, apart, arrived
 from telemed.relay.srtp import Keys, ffi, lib
 from telemed.relay.trend import Trend
@@ -31,28 +33,35 @@ Address = Any  # what recvfrom gives: (host, port) or (host, port, flow, scope);
 
 BUFFER: Final = 2048
 DATAGRAM: Final = 1800  # more than any path carries; the rest of BUFFER is room for headers and tags
+BURST: Final = 16  # packets of one stream that are sent on together at most
 BATCH: Final = 256  # datagrams before other work of the event loop gets its turn
 PACE: Final = 0.001  # s between two looks at the socket: under load it costs more to be woken for a datagram than to handle it
+KEPT_SENT: Final = 2048  # packets of which it is known when they went, as SendHistory has it
 KEPT: Final = 4  # reports of one peer that wait
 SETTLED: Final = 1024  # reports at once, before other work of the event loop gets its turn
+TURN: Final = 16  # reports between two looks at the media
 VIDEO_RING, AUDIO_RING = 512, 128  # packets kept for resending; powers of two
 MISSING_MAX: Final = 256  # sequence numbers asked for again at most; beyond, a keyframe is cheaper
 REORDERED: Final = 1000  # further apart is a new start of the stream (RFC 3550 A.1 has 3000 for both)
 PADDING: Final = 255  # the most that one packet can have of it
 _PADDING: Final = bytes(PADDING - 1) + bytes([PADDING])
+MEDIAN: Final = seal.MEDIAN
 REPEATED: Final = 512  # packets that can be sent once more as they were: a power of two, and no fewer than are kept
 HISTORY: Final = 128  # stretches; each frame that is left out ends one
 BEDE: Final = 0xBEDE  # one-byte header extensions (RFC 8285 4.2)
 TWO_BYTE: Final = 0x1000  # and those of 4.3, for elements of more than 16 bytes
 
 _HEAD: Final = struct.Struct("!BBHII")
-_PLAIN: Final = struct.Struct("!BBHII").pack_into
-_WITH_COUNTER: Final = struct.Struct("!BBHIIHHBHx").pack_into  # one word of extensions: transport-wide sequence number
-_WITH_BOTH: Final = struct.Struct("!BBHIIHHBHBBxxx").pack_into  # two words: that and the audio level
-_WITH_LEVEL: Final = struct.Struct("!BBHIIHHBBxx").pack_into
+_PLAIN: Final = _HEAD.pack
+_WITH_COUNTER: Final = struct.Struct("!BBHIIHHBHx").pack  # one word of extensions: transport-wide sequence number
+_WITH_BOTH: Final = struct.Struct("!BBHIIHHBHBBxxx").pack  # two words: that and the audio level
+_WITH_LEVEL: Final = struct.Struct("!BBHIIHHBBxx").pack
 
 
 Offsets = tuple[int, int, int, int, int]  # of sequence, rtp, picture id, TL0PICIDX; the highest spatial layer of the stretch
+# Of a packet: second byte, sequence, timestamp, audio level, payload, picture, whether it is late, when it came; octets of the payload,
+# and with a header of 12, 20 and 24.
+Packet = tuple[int, int, int, int, bytes, "Picture | None", bool, float, int, int, int, int]
 Picture = tuple[int, bool, int, int, int, int]  # as vp8.picture gives it
 
 
@@ -62,14 +71,19 @@ class Tcp(Protocol):
     def write(self, datagram: memoryview) -> None: ...
 
 
-class Endpoint:
+class Outlet:
+    """What each packet to a peer touches of its transport. Slots of a base class lie together: one line of the cache instead of four."""
+
+    __slots__ = ("address", "counter", "ring", "sent_bytes", "sent_packets", "tcp")
+
+
+class Endpoint(Outlet):
     """One peer's transport as this step sees it."""
 
     __slots__ = (
-        "address", "arrived", "bad", "counter", "counter_id", "descriptor_id", "due", "feedback", "heard", "kept", "level_id", "owner",
-        "received_bytes", "received_packets", "rx", "rx_keys", "seal", "sent", "sent_bytes", "sent_packets", "streams", "tcp", "tx",
-        "tx_keys",
-    )
+        "arrived", "bad", "consent", "counter_id", "descriptor_id", "due", "encrypt", "feedback", "heard", "kept", "level_id", "owner",
+        "received_bytes", "received_packets", "rx", "rx_keys", "salt", "sent", "streams", "tx", "tx_keys", "ways",
+    )  # fmt: skip
 
     def __init__(self, owner: Any) -> None:
         self.owner = owner
@@ -77,7 +91,9 @@ class Endpoint:
         self.tcp: Tcp | None = None
         self.rx: Any = None
         self.tx: Any = None
-        self.seal: Any = None  # what RTP to it is protected by: the first argument of Forwarding._protect
+        self.encrypt: seal.Encrypt | None = None  # what RTP to it is protected by
+        self.salt: bytes | None = None
+        self.ways: dict[int, Way] = {}  # by SSRC, what is sent or was; their counts are kept, lest a nonce come twice
         self.rx_keys: Keys | None = None
         self.tx_keys: Keys | None = None
         self.streams: dict[int, Stream] = {}
@@ -88,20 +104,43 @@ class Endpoint:
         # Told of each packet with a transport-wide sequence number: (arrival in us << 16 | sequence), and (sequence, time, size) sent.
         self.arrived: Callable[[int], None] = lambda _: None
         self.sent: Callable[[int, float, int], None] = lambda *_: None
+        self.ring: list[Any] | None = None  # that history's, where the loop writes it by itself
         self.heard = 0.0
         self.due = 0.0  # when the owner has anything to do for it besides feedback
         self.feedback: FeedbackBuilder | None = None
         self.kept: dict[bytes, tuple[bytes, float]] = {}
+        self.consent: Consent | None = None  # of the address in use
         self.received_packets = self.received_bytes = self.bad = 0
         self.sent_packets = self.sent_bytes = 0
 
     def secure(self, rx: Keys, tx: Keys) -> None:
         """The DTLS handshake is done: media may flow."""
         self.rx_keys, self.tx_keys = rx, tx
-        self.rx, self.tx, self.seal = rx.pointer, tx.pointer, tx.pointer
+        self.rx, self.tx = rx.pointer, tx.pointer
+        self.encrypt, self.salt = self._cipher(tx)
+        for way in self.ways.values():
+            way.begin(self.encrypt, self.salt)
+
+    def _cipher(self, tx: Keys) -> tuple[seal.Encrypt, bytes | None]:
+        return seal.cipher(tx, lib.srtp_protect)
+
+    def way(self, ssrc: int) -> Way:
+        """What is sent to it as `ssrc`."""
+        way = self.ways.get(ssrc)
+        if way is None:
+            way = self.ways[ssrc] = Way(ssrc)
+            if self.encrypt is not None:
+                way.begin(self.encrypt, self.salt)
+        return way
 
     def named(self, user: str, password: bytes) -> None:
         """The USERNAME and password of the present ICE session, where binding requests that change nothing are answered here."""
+        self.consent = None
+
+    def consents(self, request: bytes, password: bytes, address: Address, place: tuple[str, int]) -> None:
+        """A binding request from `address`, which others see as `place`, was answered: the next like it changes nothing."""
+        known = address == self.address and self.rx is not None and Consent.plain(request)
+        self.consent = Consent(request, password, *place) if known else None
 
     def add(self, stream: "Stream") -> None:
         """The peer sends `stream`."""
@@ -114,6 +153,8 @@ class Endpoint:
     def remember(self, history: SendHistory) -> None:
         """Let `history` know of each packet sent with a transport-wide sequence number."""
         self.sent = history.sent
+        if len(history.ring) == 2 * KEPT_SENT:
+            self.ring, history.source = history.ring, self
 
     def follow(self, history: SendHistory, trend: Trend) -> None:
         """Read feedback that comes alone by these, before it is told (`Owner.on_told`), where this form does so."""
@@ -194,18 +235,26 @@ class Stream:
         return (self.cycles << 16) + self.highest - self.first + 1
 
 
-class Forwarder:
+class Leg:
+    """What each packet touches of a forwarder, lying together as of `Outlet`."""
+
+    __slots__ = (
+        "counter_byte", "counters", "endpoint", "frame", "last_picture", "last_rtp", "last_sequence", "last_time", "last_tl0", "level_byte",
+        "octets", "packets", "passing", "payload_types", "picture_offset", "rtp_offset", "sequence_offset", "ssrc", "tl0_offset", "way",
+    )  # fmt: skip
+
+
+class Forwarder(Leg):
     """One track on its way to one subscriber: the SSRC it gets, and what is added to numbers so that switches do not show."""
 
     __slots__ = (
-        "chain", "counter_byte", "counters", "descriptor_id", "endpoint", "frame", "history", "last_picture", "last_rtp", "last_sequence",
-        "last_time", "last_tl0", "level_byte", "octets", "owner", "packets", "passing", "payload_types", "picture_offset", "red",
-        "rtp_offset", "rtx_payload_types", "rtx_sequence", "rtx_ssrc", "sequence_offset", "spatial", "ssrc", "started", "stream",
-        "switched", "target", "temporal", "tl0_offset", "top",
-    )
+        "chain", "descriptor_id", "history", "owner", "red", "rtx_payload_types", "rtx_sequence", "rtx_ssrc", "spatial", "started",
+        "stream", "switched", "target", "temporal", "top",
+    )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, ssrc: int, payload_types: bytes, owner: Any) -> None:
         self.endpoint, self.ssrc, self.owner = endpoint, ssrc, owner
+        self.way = endpoint.way(ssrc)
         # Second header byte in (marker and payload type) -> out; 0: the subscriber cannot have it.
         self.payload_types = payload_types
         self.red = 0  # payload type in of redundant sound that the subscriber gets the newest block of, 0: none
@@ -241,10 +290,10 @@ class Forwarder:
         self.counters = array("i", [-1]) * REPEATED if not any(self.rtx_payload_types) else None
 
 
-def _renumber(out: bytearray, at: int, picture: Picture, picture_offset: int, tl0_offset: int) -> None:
-    """Picture id and TL0PICIDX of the VP8 payload at `at`, moved by the offsets."""
+def _renumbered(payload: bytes | memoryview, picture: Picture, picture_offset: int, tl0_offset: int) -> memoryview:
+    """A VP8 payload with picture id and TL0PICIDX moved by the offsets."""
+    out = bytearray(payload)
     _, _, place, bits, number, tl0 = picture
-    place += at
     if bits == 15:
         number = (number + picture_offset) & 0x7FFF
         out[place], out[place + 1] = 0x80 | number >> 8, number & 0xFF
@@ -253,6 +302,7 @@ def _renumber(out: bytearray, at: int, picture: Picture, picture_offset: int, tl
         out[place] = (number + picture_offset) & 0x7F
     if tl0 >= 0:
         out[place + 1] = (tl0 + tl0_offset) & 0xFF
+    return memoryview(out)
 
 
 class Round:
@@ -303,12 +353,13 @@ class Forwarding:
         self._out_view = memoryview(self._out)
         self._out_pointer = ffi.from_buffer(self._out)
         self._length = ffi.new("int *")
-        self._protect = lib.srtp_protect
         self.strangers = 0  # datagrams of addresses that no one has authenticated
         self.unsent = 0
         self.faults = 0
         self._fault_told = 0.0
         self._pumped = 0.0
+        self._burst_of: Stream | None = None
+        self._burst: list[Packet] = []  # of that stream, not yet sent on
 
     # Its parts.
 
@@ -365,23 +416,34 @@ class Forwarding:
 
     def pump(self) -> None:
         """The socket is readable: take what is there, BATCH at most."""
-        receive, view, media = self.sock.recvfrom_into, self._in, self._media
         now = monotonic()
         if (wait := self._pumped + PACE - now) > 0:
             sleep(wait)  # of this thread: other work of the loop waits so long at most
             now = monotonic()
         self._pumped = now
+        self._drain()
+
+    def _drain(self) -> None:
+        receive, view, media = self.sock.recvfrom_into, self._in, self._media
         for _ in range(BATCH):
             try:
                 size, address = receive(view, DATAGRAM)
             except (BlockingIOError, InterruptedError):
-                return
+                break
             except OSError:
                 continue  # an ICMP error of some earlier send
             try:
                 media(size, address)
             except Exception:
                 self.failed()
+        self._finish()
+
+    def _finish(self) -> None:
+        """No more comes for now."""
+        try:
+            self._flush()
+        except Exception:
+            self.failed()
 
     def settle(self) -> None:
         """Reports and feedback that came since the last time, SETTLED at most: none of them woke the relay."""
@@ -389,7 +451,9 @@ class Forwarding:
             return
         receive, parts, now = self.reports.recvmsg_into, [self._view[:DATAGRAM]], monotonic()
         wall = apart()
-        for _ in range(SETTLED):
+        for n in range(SETTLED):
+            if n % TURN == TURN - 1:
+                self._drain()  # media does not wait for more reports than that
             try:
                 size, more, _, address = receive(parts, STAMP_ROOM)
             except (BlockingIOError, InterruptedError):
@@ -409,6 +473,7 @@ class Forwarding:
                 self._media(len(datagram), address)
             except Exception:
                 self.failed()
+            self._finish()
 
     def failed(self) -> None:
         """A datagram could not be handled, which is a fault of ours: said once a second at most, for it may be sent again and again."""
@@ -423,6 +488,7 @@ class Forwarding:
         first = data[0] if size else 255
         endpoint = self.endpoints.get(address)
         if endpoint is None or not 128 <= first <= 191 or size < 12 or endpoint.rx is None:
+            self._flush()
             self._other(first, size, endpoint, address)
             return
         now = came or monotonic()
@@ -434,6 +500,7 @@ class Forwarding:
                 endpoint.bad += 1
                 return
             endpoint.heard = now
+            self._flush()
             packet = bytes(self._view[: length[0]])
             if now >= endpoint.due or not endpoint.keep(packet, now):
                 self.owner.on_rtcp(endpoint, packet, now)
@@ -484,6 +551,7 @@ class Forwarding:
             size -= padding
         stream = endpoint.streams.get(ssrc)
         if stream is None:
+            self._flush()
             found = self.owner.on_unknown(endpoint, bytes(self._view[:size]), now)
             if found is None:
                 return
@@ -520,6 +588,7 @@ class Forwarding:
             stream.missing.clear()
             stream.highest = stream.first = sequence
             stream.cycles += 1
+            self._flush()
             for forwarder in stream.forwarders:
                 self._align(forwarder, stream, sequence, rtp, now, self._picture(stream, second, self._view[at:size]))
 
@@ -543,6 +612,7 @@ class Forwarding:
         if size == at:
             # Padding only, a probe of the sender's: kept out of what subscribers see, without leaving a gap in their numbers.
             if not late:
+                self._flush()
                 for forwarder in stream.forwarders:
                     self.skip(forwarder, sequence)
             if stream.recorder is not None:
@@ -554,92 +624,113 @@ class Forwarding:
             stream.recorder(kept, now)
         payload = view[at:size]
         if stream.waiting and (stream.keyframe is None or stream.keyframe(payload, second)) and not late:
+            self._flush()
             begun = vp8.picture(payload) if stream.vp8 > 0 and stream.vp8 == second & 127 else None
             if stream.layered <= NUMBERED:
                 stream.layered = NUMBERED if begun is not None else 0
             self._switch(stream, sequence, rtp, now, begun)
         picture = None
         if stream.layered:
-            if stream.layered > NUMBERED and layers.forward(
-                self, stream, second, sequence, rtp, level, payload, described, late, now
-            ):
-                return
+            if stream.layered > NUMBERED:
+                self._flush()
+                if layers.forward(self, stream, second, sequence, rtp, level, payload, described, late, now):
+                    return
             picture = self._picture(stream, second, payload)
             if picture is not None:
                 stream.layer_bytes[picture[0]] += size - at
-        length, out, pointer = self._length, self._out, self._out_pointer
-        out_view, protect, send = self._out_view, self._protect, self.sock.sendto
+        if self._burst_of is not stream or len(self._burst) >= BURST:
+            self._flush()
+            self._burst_of = stream
+        size -= at
+        # Lengths of the packet with each header: one object for all subscribers, as `now`.
+        self._burst.append((second, sequence, rtp, level, kept[12:], picture, late, now, size, 12 + size, 20 + size, 24 + size))
+
+    def _flush(self) -> None:
+        """What came of one stream goes to its subscribers: to each all of it, so that what one packet touches is warm for the next."""
+        stream, burst = self._burst_of, self._burst
+        if stream is None:
+            return
+        self._burst_of, self._burst = None, []
+        send = self.sock.sendto
         for forwarder in stream.forwarders:
-            kind = forwarder.payload_types[second]
-            if not kind:
-                if forwarder.red and forwarder.red == second & 127:
-                    self._plain(forwarder, stream, second, sequence, rtp, level, payload, late, now)
+            to, way, kinds, ssrc = forwarder.endpoint, forwarder.way, forwarder.payload_types, forwarder.ssrc
+            encrypt, counter_byte = way.encrypt, forwarder.counter_byte
+            if encrypt is None:
                 continue
-            to = forwarder.endpoint
-            if to.tx is None:
-                continue
-            if picture is not None and (late or rtp != forwarder.frame or picture[0] > forwarder.passing) and not self._passes(
-                forwarder, picture, sequence, rtp, late
-            ):
-                continue
-            number = (sequence + forwarder.sequence_offset) & 0xFFFF
-            stamp = (rtp + forwarder.rtp_offset) & 0xFFFFFFFF
-            picture_offset, tl0_offset = forwarder.picture_offset, forwarder.tl0_offset
-            if late and ((sequence - forwarder.switched) & 0xFFFF) > 0x8000:
-                earlier = self._earlier(forwarder, stream, sequence)
-                if earlier is None:
+            packets = octets = total = 0
+            for second, sequence, rtp, level, payload, picture, late, now, size, short, longer, longest in burst:
+                kind = kinds[second]
+                if not kind:
+                    if forwarder.red and forwarder.red == second & 127:
+                        self._plain(forwarder, stream, second, sequence, rtp, level, payload, late, now)
                     continue
-                number, stamp = (sequence + earlier[0]) & 0xFFFF, (rtp + earlier[1]) & 0xFFFFFFFF
-                _, _, picture_offset, tl0_offset, _ = earlier
-            counter = 0
-            if forwarder.counter_byte:
-                counter = to.counter = (to.counter + 1) & 0xFFFF
-                if forwarder.level_byte and level != 255:
-                    _WITH_BOTH(out, 0, 0x90, kind, number, stamp, forwarder.ssrc, BEDE, 2, forwarder.counter_byte, counter,
-                               forwarder.level_byte, level)
-                    at = 24
+                if picture is not None and (late or rtp != forwarder.frame or picture[0] > forwarder.passing) and not self._passes(
+                    forwarder, picture, sequence, rtp, late
+                ):
+                    continue
+                number = (sequence + forwarder.sequence_offset) & 0xFFFF
+                stamp = (rtp + forwarder.rtp_offset) & 0xFFFFFFFF
+                picture_offset, tl0_offset = forwarder.picture_offset, forwarder.tl0_offset
+                if late and ((sequence - forwarder.switched) & 0xFFFF) > 0x8000:
+                    earlier = self._earlier(forwarder, stream, sequence)
+                    if earlier is None:
+                        continue
+                    number, stamp = (sequence + earlier[0]) & 0xFFFF, (rtp + earlier[1]) & 0xFFFFFFFF
+                    _, _, picture_offset, tl0_offset, _ = earlier
+                counter = 0
+                if counter_byte:
+                    counter = to.counter = (to.counter + 1) & 0xFFFF
+                    if forwarder.level_byte and level != 255:
+                        head = _WITH_BOTH(0x90, kind, number, stamp, ssrc, BEDE, 2, counter_byte, counter, forwarder.level_byte, level)
+                        end = longest
+                    else:
+                        head = _WITH_COUNTER(0x90, kind, number, stamp, ssrc, BEDE, 1, counter_byte, counter)
+                        end = longer
+                    if (ring := to.ring) is not None:  # as SendHistory.sent
+                        place = 2 * (counter & KEPT_SENT - 1)
+                        ring[place], ring[place + 1] = now, end
+                    else:
+                        to.sent(counter, now, end)
+                elif forwarder.level_byte and level != 255:
+                    head = _WITH_LEVEL(0x90, kind, number, stamp, ssrc, BEDE, 1, forwarder.level_byte, level)
+                    end = longer
                 else:
-                    _WITH_COUNTER(out, 0, 0x90, kind, number, stamp, forwarder.ssrc, BEDE, 1, forwarder.counter_byte, counter)
-                    at = 20
-                end = at + len(payload)
-                to.sent(counter, now, end)
-            else:
-                if forwarder.level_byte and level != 255:
-                    _WITH_LEVEL(out, 0, 0x90, kind, number, stamp, forwarder.ssrc, BEDE, 1, forwarder.level_byte, level)
-                    at = 20
-                else:
-                    _PLAIN(out, 0, 0x80, kind, number, stamp, forwarder.ssrc)
-                    at = 12
-                end = at + len(payload)
-            out_view[at:end] = payload
-            if forwarder.counters is not None:
-                forwarder.counters[number % REPEATED] = counter
-            if picture is not None:
-                if picture_offset or tl0_offset:
-                    _renumber(out, at, picture, picture_offset, tl0_offset)
-                if not late:
-                    forwarder.last_picture = (picture[4] + picture_offset) & 0x7FFF
-                    forwarder.last_tl0 = (picture[5] + tl0_offset) & 0xFF
-            length[0] = end
-            if protect(to.seal, pointer, length):
-                self.unsent += 1
-                continue
-            if to.tcp is None:
+                    head = _PLAIN(0x80, kind, number, stamp, ssrc)
+                    end = short
+                if forwarder.counters is not None:
+                    forwarder.counters[number % REPEATED] = counter
+                content: bytes | memoryview = payload
+                if picture is not None:
+                    if picture_offset or tl0_offset:
+                        content = _renumbered(payload, picture, picture_offset, tl0_offset)
+                    if not late:
+                        forwarder.last_picture = (picture[4] + picture_offset) & 0x7FFF
+                        forwarder.last_tl0 = (picture[5] + tl0_offset) & 0xFF
                 try:
-                    send(out_view[: length[0]], to.address)
-                except OSError:
+                    # As Way.seal; the next packet of the round needs no thought.
+                    highest = way.highest
+                    ahead = number - (highest & 0xFFFF)
+                    if 0 < ahead < MEDIAN:
+                        index = way.highest = highest + ahead
+                    else:
+                        index = way.index(number)
+                    packet = head + encrypt((way.nonce ^ index).to_bytes(12), content, head)
+                    if to.tcp is None:
+                        send(packet, to.address)
+                    else:
+                        to.tcp.write(memoryview(packet))
+                except (OSError, Refused):
                     self.unsent += 1
                     continue
-            else:
-                to.tcp.write(out_view[: length[0]])
-            forwarder.packets += 1
-            forwarder.octets += end - at
-            to.sent_packets += 1
-            to.sent_bytes += end
-            if not late:
-                forwarder.last_sequence = number
-                forwarder.last_rtp = stamp
-                forwarder.last_time = now
+                packets += 1
+                octets += size
+                total += end
+                if not late:
+                    forwarder.last_sequence, forwarder.last_rtp, forwarder.last_time = number, stamp, now
+            forwarder.packets += packets
+            forwarder.octets += octets
+            to.sent_packets += packets
+            to.sent_bytes += total
 
     def _two_byte(self, endpoint: Endpoint, at: int, end: int, now: float) -> tuple[int, bytes]:
         """(audio level or 255, dependency descriptor) of two-byte header extensions (RFC 8285 4.3): what browsers send of long elements."""
@@ -685,7 +776,7 @@ class Forwarding:
         return False
 
     def _plain(
-        self, forwarder: Forwarder, stream: Stream, second: int, sequence: int, rtp: int, level: int, payload: memoryview, late: bool,
+        self, forwarder: Forwarder, stream: Stream, second: int, sequence: int, rtp: int, level: int, payload: bytes, late: bool,
         now: float,
     ) -> None:
         """Of redundant sound the newest block, to who has not agreed on redundancy: one packet for one, so numbers stay as they are."""
@@ -703,42 +794,30 @@ class Forwarding:
             self.deliver(forwarder, kind, number, stamp, level, payload[found[1] :], late, now)
 
     def deliver(
-        self, forwarder: Forwarder, kind: int, number: int, stamp: int, level: int, payload: memoryview, late: bool, now: float,
-        described: bytes = b"",
+        self, forwarder: Forwarder, kind: int, number: int, stamp: int, level: int, payload: bytes | memoryview, late: bool,
+        now: float, described: bytes = b"",
     ) -> None:
         """One packet to one subscriber, as `_packet` does it for what needs no thought."""
         to = forwarder.endpoint
-        at = self._head(forwarder, kind, number, stamp, forwarder.ssrc, level, described)
+        head = self._head(forwarder, kind, number, stamp, forwarder.ssrc, level, described)
+        end = len(head) + len(payload)
         if forwarder.counter_byte:
-            to.sent(to.counter, now, at + len(payload))
+            to.sent(to.counter, now, end)
         if forwarder.counters is not None:
             forwarder.counters[number % REPEATED] = to.counter if forwarder.counter_byte else 0
-        end = at + len(payload)
-        self._out_view[at:end] = payload
-        self._length[0] = end
-        if self._protect(to.seal, self._out_pointer, self._length):
+        if not self._leave(to, forwarder.way, head, payload):
             self.unsent += 1
             return
-        if to.tcp is None:
-            try:
-                self.sock.sendto(self._out_view[: self._length[0]], to.address)
-            except OSError:
-                self.unsent += 1
-                return
-        else:
-            to.tcp.write(self._out_view[: self._length[0]])
         forwarder.packets += 1
-        forwarder.octets += end - at
-        to.sent_packets += 1
-        to.sent_bytes += end
+        forwarder.octets += len(payload)
         if not late:
             forwarder.last_sequence, forwarder.last_rtp, forwarder.last_time = number, stamp, now
 
     def _head(
         self, forwarder: Forwarder, kind: int, sequence: int, stamp: int, ssrc: int, level: int, described: bytes, counter: int = -1
-    ) -> int:
-        """Writes a header with what was agreed on, and the next transport-wide number or `counter`; where the payload begins."""
-        out, to = self._out, forwarder.endpoint
+    ) -> bytes:
+        """A header with what was agreed on, and the next transport-wide number or `counter`."""
+        to = forwarder.endpoint
         with_level = forwarder.level_byte and level != 255
         if not forwarder.counter_byte:
             counter = -1
@@ -747,20 +826,15 @@ class Forwarding:
         if described and forwarder.descriptor_id:
             return self._described(forwarder, kind, sequence, stamp, ssrc, counter, described)
         if counter >= 0 and with_level:
-            _WITH_BOTH(out, 0, 0x90, kind, sequence, stamp, ssrc, BEDE, 2, forwarder.counter_byte, counter, forwarder.level_byte, level)
-            return 24
+            return _WITH_BOTH(0x90, kind, sequence, stamp, ssrc, BEDE, 2, forwarder.counter_byte, counter, forwarder.level_byte, level)
         if counter >= 0:
-            _WITH_COUNTER(out, 0, 0x90, kind, sequence, stamp, ssrc, BEDE, 1, forwarder.counter_byte, counter)
-        elif with_level:
-            _WITH_LEVEL(out, 0, 0x90, kind, sequence, stamp, ssrc, BEDE, 1, forwarder.level_byte, level)
-        else:
-            _PLAIN(out, 0, 0x80, kind, sequence, stamp, ssrc)
-            return 12
-        return 20
+            return _WITH_COUNTER(0x90, kind, sequence, stamp, ssrc, BEDE, 1, forwarder.counter_byte, counter)
+        if with_level:
+            return _WITH_LEVEL(0x90, kind, sequence, stamp, ssrc, BEDE, 1, forwarder.level_byte, level)
+        return _PLAIN(0x80, kind, sequence, stamp, ssrc)
 
-    def _described(
-        self, forwarder: Forwarder, kind: int, sequence: int, stamp: int, ssrc: int, counter: int, described: bytes
-    ) -> int:
+    @staticmethod
+    def _described(forwarder: Forwarder, kind: int, sequence: int, stamp: int, ssrc: int, counter: int, described: bytes) -> bytes:
         """A header with a dependency descriptor; what a keyframe announces needs the two-byte form."""
         elements = [(forwarder.descriptor_id, described)]
         if counter >= 0:
@@ -768,10 +842,8 @@ class Forwarding:
         short = len(described) <= 16
         block = b"".join((bytes([name << 4 | len(data) - 1]) if short else bytes([name, len(data)])) + data for name, data in elements)
         block += bytes(-len(block) % 4)
-        at = 16 + len(block)
-        _PLAIN(self._out, 0, 0x90, kind, sequence, stamp, ssrc)
-        self._out[12:at] = (BEDE if short else TWO_BYTE).to_bytes(2) + (len(block) >> 2).to_bytes(2) + block
-        return at
+        head = _PLAIN(0x90, kind, sequence, stamp, ssrc)
+        return head + (BEDE if short else TWO_BYTE).to_bytes(2) + (len(block) >> 2).to_bytes(2) + block
 
     def _resent(self, stream: Stream, at: int, size: int, now: float, described: bytes) -> None:
         """A packet that came by RTX (RFC 4588 4): made what it was and forwarded as one that is late."""
@@ -787,7 +859,7 @@ class Forwarding:
         if original is None:
             return
         payload = bytes(self._view[at + 2 : size])
-        _PLAIN(data, 0, 0x80, original, sequence, rtp, stream.ssrc)
+        data[:12] = _PLAIN(0x80, original, sequence, rtp, stream.ssrc)
         data[12 : 12 + len(payload)] = payload
         self._packet(stream.endpoint, 12 + len(payload), now, described)
 
@@ -795,7 +867,14 @@ class Forwarding:
         """RFC 7983: what the first byte says a datagram is."""
         if first <= 3:
             if size <= 1500:
-                self.owner.on_stun(bytes(self._view[:size]), address)
+                data = bytes(self._view[:size])
+                if endpoint is None or endpoint.consent is None or address != endpoint.address:
+                    self.owner.on_stun(data, address)
+                elif (answer := endpoint.consent.answer(data)) is not None:
+                    endpoint.heard = monotonic()
+                    self.send_to(address, answer)
+                else:
+                    self.owner.on_stun(data, address)
         elif endpoint is None:
             self.strangers += 1
         elif 20 <= first <= 63:
@@ -911,11 +990,10 @@ class Forwarding:
             return 0
         _, second, _, rtp, level = _HEAD.unpack_from(packet)
         kept = memoryview(packet)[12:]
-        payload: memoryview | bytearray = kept
+        payload = kept
         picture = self._picture(stream, second, kept)
         if picture is not None and (offsets[2] or offsets[3]):
-            payload = bytearray(kept)
-            _renumber(payload, 0, picture, offsets[2], offsets[3])
+            payload = _renumbered(kept, picture, offsets[2], offsets[3])
         described = b""
         if stream.layered == VP9 and second & 127 == stream.svc:
             layer = vp9.layer(kept)
@@ -958,17 +1036,13 @@ class Forwarding:
                 forwarder.started, forwarder.last_time = True, now
         else:
             return 0
-        out, view = self._out, self._out_view
         counter = to.counter = (to.counter + 1) & 0xFFFF
-        _WITH_COUNTER(out, 0, 0xB0, kind & 127, sequence, stamp, ssrc, BEDE, 1, forwarder.counter_byte, counter)
-        end = 20 + PADDING
-        view[20:end] = _PADDING
-        to.sent(counter, now, end)
-        return self._leave(to, end)
+        head = _WITH_COUNTER(0xB0, kind & 127, sequence, stamp, ssrc, BEDE, 1, forwarder.counter_byte, counter)
+        to.sent(counter, now, len(head) + PADDING)
+        return self._leave(to, to.way(ssrc), head, _PADDING)
 
     def _emit(
-        self, forwarder: Forwarder, second: int, number: int, stamp: int, level: int, payload: memoryview | bytearray, now: float,
-        described: bytes,
+        self, forwarder: Forwarder, second: int, number: int, stamp: int, level: int, payload: memoryview, now: float, described: bytes
     ) -> int:
         to = forwarder.endpoint
         if to.tx is None:
@@ -977,31 +1051,28 @@ class Forwarding:
         rtx = forwarder.rtx_payload_types[kind] if forwarder.rtx_payload_types else 0
         if not kind or len(payload) + len(described) > BUFFER - 60:
             return 0
-        out, view = self._out, self._out_view
-        if rtx:
-            sequence = forwarder.rtx_sequence = (forwarder.rtx_sequence + 1) & 0xFFFF
-            at = self._head(forwarder, rtx, sequence, stamp, forwarder.rtx_ssrc, 255, described)
-            out[at], out[at + 1] = number >> 8, number & 255
-            at += 2
-        else:
+        if not rtx:
             counter = forwarder.counters[number % REPEATED] if forwarder.counters is not None else -1
             if counter < 0:
                 return 0
-            at = self._head(forwarder, kind, number, stamp, forwarder.ssrc, level, described, counter)
-        end = at + len(payload)
-        view[at:end] = payload
-        if rtx and forwarder.counter_byte:
-            to.sent(to.counter, now, end)
-        return self._leave(to, end)
+            head = self._head(forwarder, kind, number, stamp, forwarder.ssrc, level, described, counter)
+            return self._leave(to, forwarder.way, head, payload)
+        sequence = forwarder.rtx_sequence = (forwarder.rtx_sequence + 1) & 0xFFFF
+        head = self._head(forwarder, rtx, sequence, stamp, forwarder.rtx_ssrc, 255, described)
+        if forwarder.counter_byte:
+            to.sent(to.counter, now, len(head) + 2 + len(payload))
+        return self._leave(to, to.way(forwarder.rtx_ssrc), head, number.to_bytes(2) + payload)
 
-    def _leave(self, to: Endpoint, end: int) -> int:
-        """The RTP packet in the buffer goes, encrypted. Its bytes; 0 when libsrtp refuses it."""
-        self._length[0] = end
-        if self._protect(to.seal, self._out_pointer, self._length):
+    def _leave(self, to: Endpoint, way: Way, head: bytes, payload: bytes | memoryview) -> int:
+        """An RTP packet goes, encrypted. Its bytes; 0 when it cannot be."""
+        try:
+            packet = way.seal(head, payload)
+        except Refused:
             return 0
+        end = len(head) + len(payload)
         to.sent_packets += 1
         to.sent_bytes += end
-        self._datagram(to, self._out_view[: self._length[0]])
+        self._datagram(to, memoryview(packet))
         return end
 
     def send_rtcp(self, endpoint: Endpoint, packet: bytes) -> None:

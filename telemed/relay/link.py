@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 from telemed.ports import Source
 from telemed.relay.allocate import Allocator, Wanted
 from telemed.relay.probe import Probe
-from telemed.relay.twcc import Gather
+from telemed.relay.twcc import LATE, Gather
 
 if TYPE_CHECKING:
     from telemed.relay.peer import Peer
@@ -46,6 +46,8 @@ class Link:
         gather = self._gather
         digest = (gather.calm and self.history.whole(body)) or self.history.digest(body)
         told = gather.take(digest, self.trend.follow, now)
+        if not self._calm or digest.lost or digest.delay - gather.least > LATE:
+            self._peer.relay.uneasy(now)
         if told is not None:
             self.told(told, now)
 

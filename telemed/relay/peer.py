@@ -261,6 +261,7 @@ class Peer:
             self._use(address)
         if self.state is PeerState.INTERRUPTED:
             self._set_state(PeerState.CONNECTED if self.endpoint.rx is not None else PeerState.CONNECTING)
+        self.endpoint.consents(request.raw, password, address, (host, port))
 
     def _know(self, address: Address) -> None:
         before = self.relay.forwarding.endpoints.get(address)

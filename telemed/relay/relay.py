@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 TICK: Final = 0.025  # gaps are asked for this often; each peer's other work is done every fourth tick
 ROUNDS: Final = 4
+FEW: Final = 4  # peers seen to in one tick: with more, those of the next round wait, for they would hold up media
+UNEASY_SECONDS: Final = 0.3  # after feedback of a link that does not carry all that is wanted, where the tick reads it
 TOGETHER: Final = 16  # peers whose reports go in one tick: one by one the code for them is cold each time, all at once they hold up media
 SPEAKERS_SECONDS: Final = 0.3
 SPEAKER_LEVEL: Final = 50  # -dBov below which someone is taken to speak
@@ -73,6 +75,7 @@ class Relay:
         self._turn = 0
         self._waits: Loop | None = None  # the event loop, where it forwards and settles while it waits
         self._slow = False  # the next tick is a late one, since nothing is to be done
+        self._uneasy = 0.0  # until then reports are not left for long
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._tcp: TcpCandidates | None = None
@@ -316,7 +319,7 @@ class Relay:
         started = self._loop.time()
         self.late = started - self._due
         now = monotonic()
-        rounds = max(1, min(ROUNDS, round((started - self._ticked) / TICK))) if self._waits is not None else 1
+        rounds = max(1, min(ROUNDS, round((started - self._ticked) / TICK)))
         try:
             if self._waits is None:
                 self.forwarding.settle()
@@ -336,11 +339,12 @@ class Relay:
             for peer in list(self.connecting):
                 if not peer.handshake_tick():
                     self.connecting.discard(peer)
-            due: list[Endpoint] = []
-            while rounds and not due:  # those of two rounds together would hold up media
+            seen = 0
+            while rounds and seen < FEW:
                 rounds -= 1
                 self._turn = (self._turn + 1) % ROUNDS
                 due = self._rounds[self._turn].due(now)
+                seen += len(due)
                 for endpoint in due:
                     endpoint.owner.tick(now)
             if now - self._speakers_at > SPEAKERS_SECONDS:
@@ -353,7 +357,7 @@ class Relay:
         except Exception:
             log.exception("a tick of the relay failed")
         self._ticked = started - rounds * TICK  # what is left of them is the next tick's
-        self._slow = self._waits is not None and not (rounds or self.gaps or self.asking or self.probing or self.connecting)
+        self._slow = not (rounds or self.gaps or self.asking or self.probing or self.connecting or now < self._uneasy)
         # From when it was due, so that load does not stretch the period; never a burst of ticks that were missed.
         self._next(max(self._due - self._loop.time(), -TICK) + TICK * (ROUNDS if self._slow else 1))
 
@@ -362,6 +366,11 @@ class Relay:
         assert self._loop is not None
         self._due = self._loop.time() + max(wait, 0.0)
         self._timer = self._loop.call_at(self._due, self._tick)
+
+    def uneasy(self, now: float) -> None:
+        """A link may be about to change: the next reports are wanted soon."""
+        if self._waits is None:  # else they are read behind media
+            self._uneasy = now + UNEASY_SECONDS
 
     def soon(self) -> None:
         """There is something that the next tick is to see to: let it come after TICK, also where nothing was to be done."""

@@ -20,10 +20,24 @@
 #include "octets.h"
 #include "step.h"
 
-enum { BUCKETS = 8192, BUFFER = 2048, DATAGRAM = 1800, TAKEN = 32, QUEUED = 64, KEPT = 4, READY = 16, LONGEST = 1000000 /* ms */ };
+enum { BUCKETS = 8192, BUFFER = 2048, DATAGRAM = 1800, TAKEN = 32, QUEUED = 64, BURST = 16, KEPT = 4, READY = 16, LONGEST = 1000000 /* ms */ };
 
 struct key { uint16_t family, port; uint32_t scope; uint8_t address[16]; };
 struct place { struct place *next; struct key key; step_endpoint *endpoint; };
+struct picture { uint8_t there, layer, wide; uint16_t number; int tl0; };
+struct layer { uint8_t there, spatial, temporal, begins, up, end; };
+
+/* As it came; the payload stays where it was received. */
+struct packet {
+    const uint8_t *payload;
+    uint32_t size, rtp, newest; /* newest: where the newest block of redundant sound begins, 0: there is none */
+    uint16_t sequence;
+    uint8_t second, level, newest_kind;
+    struct picture picture;
+    struct layer layer;
+    double now;
+};
+
 struct queued { step_forwarder *forwarder; step_endpoint *to; uint32_t end, size; };
 
 struct step {
@@ -37,6 +51,9 @@ struct step {
     uint8_t in_data[TAKEN][BUFFER], out_data[QUEUED][BUFFER];
     struct queued queued[QUEUED];
     int waiting;
+    step_stream *stream; /* whose packets are in `burst`, not yet sent on */
+    uint32_t packets;
+    struct packet burst[BURST];
     uint64_t unsent;
     double now;    /* when the datagrams at hand were taken, or the report at hand came */
     double looked; /* when the socket was looked at last */
@@ -299,8 +316,6 @@ static void remember(step_endpoint *to, uint16_t counter, double now, uint32_t s
 }
 
 /* vp8.picture */
-struct picture { uint8_t there, layer, wide; uint16_t number; int tl0; };
-
 static void picture_of(const uint8_t *payload, uint32_t size, struct picture *p) {
     p->there = 0;
     if (size < 3 || !(payload[0] & 0x80) || !(payload[1] & 0x80)) return;
@@ -326,8 +341,6 @@ static void renumber(uint8_t *payload, const struct picture *p, step_forwarder *
 }
 
 /* vp9.layer */
-struct layer { uint8_t there, spatial, temporal, begins, up, end; };
-
 static void layer_of(const uint8_t *payload, uint32_t size, struct layer *l) {
     uint32_t at = 1;
     uint8_t first = payload[0];
@@ -370,87 +383,94 @@ static uint32_t primary_of(const uint8_t *payload, uint32_t size, uint8_t *kind)
     return at + 1 + before;
 }
 
-static void forward(step *s, step_stream *stream, uint8_t second, uint16_t sequence, uint32_t rtp, int level, const uint8_t *whole,
-                    uint32_t all, const struct picture *picture, const struct layer *layer, uint32_t newest, uint8_t newest_kind) {
-    for (uint32_t i = 0; i < stream->forwarder_count; i++) {
-        step_forwarder *f = stream->forwarders[i];
-        uint8_t kind = f->payload_types[second];
-        step_endpoint *to = f->endpoint;
-        const uint8_t *payload = whole;
-        uint32_t size = all;
-        if (!kind && newest && f->red == (second & 127)) { /* Forwarding._plain */
-            kind = f->payload_types[(second & 0x80) | newest_kind];
-            payload += newest;
-            size -= newest;
-        }
-        if (!kind || to->tx == NULL) continue;
-        if (layer->there) {
-            int go = goes(f, layer, sequence, rtp);
-            f->frame = rtp;
-            if (!go) {
-                f->sequence_offset--;
-                f->switched = (uint16_t)(sequence + 1);
-                continue;
-            }
-            if (layer->end && layer->spatial == f->top) kind |= 0x80;
-        }
-        if (s->waiting == QUEUED) flush(s);
-        uint8_t *out = s->out_data[s->waiting];
-        uint32_t number = (sequence + f->sequence_offset) & 0xFFFF, stamp = rtp + f->rtp_offset, at = 12;
-        int with_level = f->level_byte && level != 255;
-        out[0] = f->counter_byte || with_level ? 0x90 : 0x80;
-        out[1] = kind;
-        put16(out + 2, number);
-        put32(out + 4, stamp);
-        put32(out + 8, f->ssrc);
-        uint16_t counter = 0;
-        if (f->counter_byte || with_level) {
-            put16(out + 12, 0xBEDE);
-            memset(out + 14, 0, 10);
-            at = 16;
-            if (f->counter_byte) {
-                counter = to->counter = (uint16_t)(to->counter + 1);
-                out[at++] = f->counter_byte;
-                put16(out + at, counter);
-                at += 2;
-            }
-            if (with_level) {
-                out[at++] = f->level_byte;
-                out[at++] = (uint8_t)level;
-            }
-            at = (at + 3) & ~3u;
-            put16(out + 14, (at - 16) / 4);
-        }
-        memcpy(out + at, payload, size);
-        if (f->counters != NULL) f->counters[number % STEP_REPEATED] = counter;
-        if (picture->there) {
-            f->frame = rtp;
-            renumber(out + at, picture, f);
-        }
-        uint32_t end = at + size;
-        if (f->counter_byte) remember(to, counter, s->now, end);
-        int length = (int)end;
-        if (step_protect(to->seal, out, &length)) {
-            s->unsent++;
-            continue;
-        }
-        struct mmsghdr *m = &s->out[s->waiting];
-        s->out_parts[s->waiting].iov_len = (size_t)length;
-        m->msg_hdr.msg_name = to->address;
-        m->msg_hdr.msg_namelen = to->address_size;
-        s->queued[s->waiting].forwarder = f;
-        s->queued[s->waiting].to = to;
-        s->queued[s->waiting].end = end;
-        s->queued[s->waiting].size = size;
-        s->waiting++;
-        f->packets++;
-        f->octets += size;
-        to->sent_packets++;
-        to->sent_bytes += end;
-        f->last_sequence = (uint16_t)number;
-        f->last_rtp = stamp;
-        f->last_time = s->now;
+/* A packet of a stream to one subscriber. */
+static void pass(step *s, step_forwarder *f, const struct packet *p) {
+    uint8_t kind = f->payload_types[p->second];
+    step_endpoint *to = f->endpoint;
+    const uint8_t *payload = p->payload;
+    uint32_t size = p->size;
+    if (!kind && p->newest && f->red == (p->second & 127)) { /* Forwarding._plain */
+        kind = f->payload_types[(p->second & 0x80) | p->newest_kind];
+        payload += p->newest;
+        size -= p->newest;
     }
+    if (!kind || to->tx == NULL) return;
+    if (p->layer.there) {
+        int go = goes(f, &p->layer, p->sequence, p->rtp);
+        f->frame = p->rtp;
+        if (!go) {
+            f->sequence_offset--;
+            f->switched = (uint16_t)(p->sequence + 1);
+            return;
+        }
+        if (p->layer.end && p->layer.spatial == f->top) kind |= 0x80;
+    }
+    if (s->waiting == QUEUED) flush(s);
+    uint8_t *out = s->out_data[s->waiting];
+    uint32_t number = (p->sequence + f->sequence_offset) & 0xFFFF, stamp = p->rtp + f->rtp_offset, at = 12;
+    int with_level = f->level_byte && p->level != 255;
+    out[0] = f->counter_byte || with_level ? 0x90 : 0x80;
+    out[1] = kind;
+    put16(out + 2, number);
+    put32(out + 4, stamp);
+    put32(out + 8, f->ssrc);
+    uint16_t counter = 0;
+    if (f->counter_byte || with_level) {
+        put16(out + 12, 0xBEDE);
+        memset(out + 14, 0, 10);
+        at = 16;
+        if (f->counter_byte) {
+            counter = to->counter = (uint16_t)(to->counter + 1);
+            out[at++] = f->counter_byte;
+            put16(out + at, counter);
+            at += 2;
+        }
+        if (with_level) {
+            out[at++] = f->level_byte;
+            out[at++] = (uint8_t)p->level;
+        }
+        at = (at + 3) & ~3u;
+        put16(out + 14, (at - 16) / 4);
+    }
+    memcpy(out + at, payload, size);
+    if (f->counters != NULL) f->counters[number % STEP_REPEATED] = counter;
+    if (p->picture.there) {
+        f->frame = p->rtp;
+        renumber(out + at, &p->picture, f);
+    }
+    uint32_t end = at + size;
+    if (f->counter_byte) remember(to, counter, p->now, end);
+    int length = (int)end;
+    if (step_protect(to->seal, out, &length)) {
+        s->unsent++;
+        return;
+    }
+    struct mmsghdr *m = &s->out[s->waiting];
+    s->out_parts[s->waiting].iov_len = (size_t)length;
+    m->msg_hdr.msg_name = to->address;
+    m->msg_hdr.msg_namelen = to->address_size;
+    s->queued[s->waiting].forwarder = f;
+    s->queued[s->waiting].to = to;
+    s->queued[s->waiting].end = end;
+    s->queued[s->waiting].size = size;
+    s->waiting++;
+    f->packets++;
+    f->octets += size;
+    to->sent_packets++;
+    to->sent_bytes += end;
+    f->last_sequence = (uint16_t)number;
+    f->last_rtp = stamp;
+    f->last_time = p->now;
+}
+
+/* What came of one stream goes to its subscribers: to each all of it, so that what one packet touches is warm for the next. */
+static void forward(step *s) {
+    step_stream *stream = s->stream;
+    if (stream == NULL) return;
+    s->stream = NULL;
+    for (uint32_t i = 0; i < stream->forwarder_count; i++)
+        for (uint32_t k = 0; k < s->packets; k++) pass(s, stream->forwarders[i], &s->burst[k]);
+    s->packets = 0;
 }
 
 /* Receiving. */
@@ -495,41 +515,41 @@ static int media(step *s, step_endpoint *e, uint8_t *data, uint32_t size) {
     if (at >= end) return STEP_PACKET;
     step_stream *stream = stream_of(e, get32(data + 8));
     uint16_t sequence = get16(data + 2);
+    if (s->stream != NULL && (s->stream != stream || s->packets == BURST)) forward(s);
     if (stream == NULL || stream->slow || !stream->packets || sequence != (uint16_t)(stream->highest + 1)) return STEP_PACKET;
     for (uint32_t i = 0; i < stream->forwarder_count; i++)
         if (stream->forwarders[i]->endpoint->by_tcp) return STEP_PACKET;
-    struct picture picture = {0, 0, 0, 0, 0};
-    struct layer layer = {0, 0, 0, 0, 0, 0};
-    if (stream->layered == STEP_NUMBERED && stream->vp8 == (second & 127)) picture_of(data + at, end - at, &picture);
-    if (picture.there)
+    struct packet packet = {.payload = data + at, .size = end - at, .sequence = sequence, .second = second};
+    struct picture *picture = &packet.picture;
+    struct layer *layer = &packet.layer;
+    if (stream->layered == STEP_NUMBERED && stream->vp8 == (second & 127)) picture_of(data + at, end - at, picture);
+    if (picture->there)
         for (uint32_t i = 0; i < stream->forwarder_count; i++) { /* a frame to leave out, or at which a layer comes or goes */
             step_forwarder *f = stream->forwarders[i];
-            if (picture.layer > f->passing || f->passing > f->temporal) return STEP_PACKET;
+            if (picture->layer > f->passing || f->passing > f->temporal) return STEP_PACKET;
         }
 
-    if (stream->layered == STEP_VP9 && stream->svc == (second & 127)) layer_of(data + at, end - at, &layer);
-    if (layer.there)
+    if (stream->layered == STEP_VP9 && stream->svc == (second & 127)) layer_of(data + at, end - at, layer);
+    if (layer->there)
         for (uint32_t i = 0; i < stream->forwarder_count; i++) {
             const step_forwarder *f = stream->forwarders[i];
-            if (f->payload_types[second] && f->endpoint->tx != NULL && goes(f, &layer, sequence, get32(data + 4)) < 0) return STEP_PACKET;
+            if (f->payload_types[second] && f->endpoint->tx != NULL && goes(f, layer, sequence, get32(data + 4)) < 0) return STEP_PACKET;
         }
 
-    uint32_t newest = 0;
-    uint8_t newest_kind = 0;
     if (stream->red && stream->red == (second & 127)) {
-        newest = primary_of(data + at, end - at, &newest_kind);
+        packet.newest = primary_of(data + at, end - at, &packet.newest_kind);
         for (uint32_t i = 0; i < stream->forwarder_count; i++) { /* one that cannot be unwrapped is left out */
             const step_forwarder *f = stream->forwarders[i];
             if (f->red != stream->red || f->payload_types[second]) continue;
-            if (!newest || !f->payload_types[(second & 0x80) | newest_kind]) return STEP_PACKET;
+            if (!packet.newest || !f->payload_types[(second & 0x80) | packet.newest_kind]) return STEP_PACKET;
         }
     }
 
     /* From here on it is done here, as Forwarding._packet does it. */
     uint32_t rtp = get32(data + 4);
     double now = s->now;
-    if (picture.there) stream->layer_bytes[picture.layer] += end - at;
-    if (layer.there) stream->layer_bytes[4 * layer.spatial + layer.temporal] += end - at;
+    if (picture->there) stream->layer_bytes[picture->layer] += end - at;
+    if (layer->there) stream->layer_bytes[4 * layer->spatial + layer->temporal] += end - at;
     if (counted && e->noted_count < STEP_NOTED) e->noted[e->noted_count++] = (uint64_t)(now * 1e6) << 16 | counter;
     stream->highest = sequence;
     if (!sequence) stream->cycles++;
@@ -553,7 +573,12 @@ static int media(step *s, step_endpoint *e, uint8_t *data, uint32_t size) {
     put32(head + 4, rtp);
     put32(head + 8, (uint32_t)level);
     step_keep(stream, sequence & stream->mask, head, data + at, end - at);
-    forward(s, stream, second, sequence, rtp, level, data + at, end - at, &picture, &layer, newest, newest_kind);
+    packet.rtp = rtp;
+    packet.level = (uint8_t)level;
+    packet.now = now;
+    s->stream = stream;
+    s->burst[s->packets++] = packet;
+    if (layer->there) forward(s); /* what goes of the next one hangs on what went of this one */
     return 0;
 }
 
@@ -661,10 +686,12 @@ int step_rest(step *s, step_event *event) {
         if (s->stamped) s->now = came(&s->in[s->at].msg_hdr, s->wall, s->settled);
         int what = datagram(s, s->at++, event);
         if (what) {
+            forward(s);
             flush(s); /* Python sends by itself: order is kept */
             return what;
         }
     }
+    forward(s);
     flush(s);
     if (!s->stamped) s->full = s->taken == TAKEN;
     s->at = s->taken = 0;

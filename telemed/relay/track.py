@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from telemed.ports import Kind, LayerChoice, Published, TrackInfo
@@ -211,6 +212,12 @@ def _shares(octets: list[int]) -> list[list[float]]:
     return [[sum(sum(row[: n + 1]) for row in rows[: s + 1]) / total for n in range(highest + 1)] for s in range(len(rows))]
 
 
+@lru_cache(maxsize=256)
+def _one(table: bytes) -> bytes:
+    """The same object for all equal tables: those of a room are, and then lie in the cache once."""
+    return table
+
+
 class Slot:
     """A recvonly m-line of a subscriber: it has its SSRC for good, tracks come and go in it."""
 
@@ -273,8 +280,8 @@ class Slot:
                 table[marker | theirs.payload_type] = marker | ours
                 if ours in self.rtx:
                     rtx[marker | ours] = marker | self.rtx[ours]
-        self.forwarder.payload_types = bytes(table)
-        self.forwarder.rtx_payload_types = bytes(rtx) if self.rtx else b""
+        self.forwarder.payload_types = _one(bytes(table))
+        self.forwarder.rtx_payload_types = _one(bytes(rtx)) if self.rtx else b""
         if before != (self.forwarder.payload_types, self.forwarder.rtx_payload_types, self.forwarder.red):
             self.forwarder.anew()
         for stream in self.track.streams.values():

@@ -2,11 +2,11 @@
 
 import math
 import struct
-from array import array
 from collections.abc import Callable, Sequence
 from operator import sub
+from typing import Any, Protocol
 
-from telemed.wire.rtcp import transport
+from telemed.wire.rtcp import statuses as told_of
 
 Acknowledged = tuple[float, float | None, int]  # sent at (s, our clock), arrived at (s, the receiver's clock) or None: lost, bytes
 
@@ -242,64 +242,79 @@ class Digest:
             self.newest = max(self.newest, came)
 
 
+class Counting(Protocol):
+    """Who numbers packets: `counter` is the last transport-wide sequence number that it gave."""
+
+    counter: int
+
+
 class SendHistory:
     """Sender side: when each transport-wide sequence left and how large it was, for the last `size` packets (a power of two)."""
 
-    __slots__ = ("base", "last", "mask", "sequences", "sizes", "times")
+    __slots__ = ("base", "counter", "mask", "ring", "source")
 
     def __init__(self, size: int = 2048) -> None:
         if size & (size - 1) or not 0 < size <= 0x8000:
             raise ValueError("size must be a power of two up to 32768")
-        # Arrays of fixed size, which the compiled step writes too (step.c, remember).
         self.mask = size - 1
-        self.times = array("d", bytes(8 * size))
-        self.sizes = array("i", bytes(4 * size))  # 0: free or acknowledged; negative: reported lost once
-        self.sequences = array("H", bytes(2 * size))
-        self.base = array("d", [math.nan])  # last arrival, unwrapped, microseconds
-        self.last = array("d", [float("-inf")])
+        # By 2 * (sequence & mask): when it left, and its octets (0: free or acknowledged; negative: reported lost once). Each packet has
+        # the next number, so its place tells which it is, as long as it is not too far behind the newest.
+        self.ring: list[Any] = [float("-inf"), 0] * size
+        self.source: Counting = self  # who knows the newest
+        self.counter = 0
+        self.base = math.nan  # last arrival, unwrapped, microseconds
 
     @property
     def last_sent(self) -> float:
         """When the last one left."""
-        return self.last[0]
+        left: float = self.ring[2 * (self.source.counter & self.mask)]
+        return left
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        """Octets of each packet, by sequence & mask."""
+        return self.ring[1::2]
+
+    @property
+    def times(self) -> Sequence[float]:
+        """When each left."""
+        return self.ring[::2]
 
     def sent(self, sequence: int, time: float, size: int) -> None:
-        """Notes a packet that leaves: 16-bit sequence, seconds, octets on the wire. On the packet path: four stores."""
-        index = sequence & self.mask
-        self.sequences[index] = sequence
-        self.times[index] = time
-        self.sizes[index] = size
-        self.last[0] = time
+        """Notes a packet that leaves: 16-bit sequence, one more than the last, seconds, octets on the wire. As the step does."""
+        place = 2 * (sequence & self.mask)
+        self.ring[place], self.ring[place + 1] = time, size
+        self.counter = sequence
 
     def apply(self, arrivals: Sequence[tuple[int, int | None]]) -> list[Acknowledged]:
         """What became of our packets, in order of sequence; `arrivals` as in rtcp.TransportFeedback, microseconds.
 
         A packet is returned once as arrived, and at most once as lost before that (it may have come late). Unknown ones are passed over.
         """
-        times, sizes, sequences, mask = self.times, self.sizes, self.sequences, self.mask
+        ring, newest, mask = self.ring, self.source.counter, self.mask
         out: list[Acknowledged] = []
         append = out.append
         offset: float | None = None
-        latest = None if math.isnan(self.base[0]) else self.base[0]
+        latest = None if math.isnan(self.base) else self.base
         for sequence, arrival in arrivals:
-            index = sequence & mask
-            size = sizes[index]
-            if not size or sequences[index] != sequence:
+            place = 2 * (sequence & mask)
+            left, size = ring[place], ring[place + 1]
+            if not size or newest - sequence & 0xFFFF > mask:
                 continue
             if arrival is None:
                 if size > 0:
-                    sizes[index] = -size
-                    append((times[index], None, size))
+                    ring[place + 1] = -size
+                    append((left, None, size))
                 continue
-            sizes[index] = 0
+            ring[place + 1] = 0
             if offset is None:  # the reference time wraps once in 12 days: one look a feedback finds it
                 offset = 0.0 if latest is None else round((latest - arrival) / REFERENCE_SPAN_US) * float(REFERENCE_SPAN_US)
             at = arrival + offset
             if latest is None or at > latest:
                 latest = at
-            append((times[index], at * 1e-6, size if size > 0 else -size))
+            append((left, at * 1e-6, size if size > 0 else -size))
         if latest is not None:
-            self.base[0] = latest
+            self.base = latest
         return out
 
     def whole(self, body: bytes) -> Digest | None:
@@ -313,30 +328,83 @@ class SendHistory:
         if not count or len(body) < 18 + count or body[16] << 8 | body[17] != 1 << 13 | count:
             return None
         base = body[8] << 8 | body[9]
-        start, mask, sequences = base & self.mask, self.mask, self.sequences
+        start, mask, behind, ring = base & self.mask, self.mask, self.source.counter - base & 0xFFFF, self.ring
         stop = start + count
-        if stop > mask + 1 or sequences[start] != base or sequences[stop - 1] != base + count - 1 & 0xFFFF:
+        if stop > mask + 1 or not count - 1 <= behind <= mask:
             return None
-        sizes = self.sizes[start:stop]
+        sizes: list[int] = ring[2 * start + 1 : 2 * stop : 2]
         if min(sizes) <= 0:  # told before
             return None
-        self.sizes[start:stop] = array("i", bytes(4 * count))
+        ring[2 * start + 1 : 2 * stop : 2] = [0] * count
         reference = int.from_bytes(body[12:15])
         first = (reference - (1 << 24) if reference & 0x800000 else reference) * REFERENCE_US + body[18] * TICK_US
         last = first + sum(body[19 : 18 + count]) * TICK_US
-        latest = self.base[0]
+        latest = self.base
         offset = 0.0 if math.isnan(latest) else round((latest - first) / REFERENCE_SPAN_US) * float(REFERENCE_SPAN_US)
-        self.base[0] = last + offset if math.isnan(latest) else max(latest, last + offset)
-        packets: list[Acknowledged] = [(self.times[start], (first + offset) * 1e-6, sizes[0])]
+        self.base = last + offset if math.isnan(latest) else max(latest, last + offset)
+        packets: list[Acknowledged] = [(ring[2 * start], (first + offset) * 1e-6, sizes[0])]
         if count > 1:
-            packets.append((self.times[stop - 1], (last + offset) * 1e-6, sizes[-1]))
+            packets.append((ring[2 * stop - 2], (last + offset) * 1e-6, sizes[-1]))
         told = Digest(packets)
         told.count, told.octets = count, sum(sizes)
         return told
 
     def digest(self, body: bytes) -> Digest:
-        """What a feedback tells; `body`: of the packet of PT 205, FMT 15, from the sender's SSRC on. Raises WireError."""
-        return Digest(self.apply(transport(body).arrivals))
+        """What a feedback tells; `body`: of the packet of PT 205, FMT 15, from the sender's SSRC on. Raises WireError.
+
+        As `Digest(self.apply(rtcp.transport(body).arrivals))`, in one pass.
+        """
+        statuses, at = told_of(body)
+        ring, newest, mask = self.ring, self.source.counter, self.mask
+        sequence = body[8] << 8 | body[9]
+        reference = int.from_bytes(body[12:15])
+        clock = (reference - (1 << 24) if reference & 0x800000 else reference) * REFERENCE_US
+        latest, offset = self.base, math.nan
+        told = Digest([])
+        packets = told.packets
+        octets, least, highest, tail = 0, told.delay, told.newest, 0.0
+        for status in statuses:
+            if status == 1:
+                clock += body[at] * TICK_US
+                at += 1
+            elif status == 2:
+                delta = body[at] << 8 | body[at + 1]
+                clock += (delta - 0x10000 if delta & 0x8000 else delta) * TICK_US
+                at += 2
+            place, behind = 2 * (sequence & mask), newest - sequence & 0xFFFF
+            sequence = sequence + 1 & 0xFFFF
+            left, size = ring[place], ring[place + 1]
+            if not size or behind > mask:
+                continue
+            if status != 1 and status != 2:
+                if size > 0:
+                    ring[place + 1] = -size
+                    packets.append((left, None, size))
+                    told.lost += 1
+                    told.lost_octets += size
+                continue
+            ring[place + 1] = 0
+            if size < 0:
+                size = -size
+            if offset != offset:  # the reference time wraps once in 12 days: one look a feedback finds it
+                offset = 0.0 if latest != latest else round((latest - clock) / REFERENCE_SPAN_US) * float(REFERENCE_SPAN_US)
+                told.first = left, (clock + offset) * 1e-6
+            arrived = clock + offset
+            if not arrived <= latest:  # nor is there one before the first
+                latest = arrived
+            came = arrived * 1e-6
+            packets.append((left, came, size))
+            octets += size
+            tail = came - left
+            if tail < least:
+                least = tail
+            if came > highest:
+                highest = came
+        if packets:
+            told.count, told.last_sent = len(packets), packets[-1][0]
+            told.octets, told.delay, told.newest, told.tail = octets, least, highest, tail
+        self.base = latest
+        return told
 
 
 class Gather:

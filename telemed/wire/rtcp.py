@@ -2,6 +2,7 @@
 
 import struct
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from telemed.wire.errors import WireError
@@ -10,6 +11,7 @@ SR, RR, SDES, BYE, RTPFB, PSFB = 200, 201, 202, 203, 205, 206
 MAX_PACKETS: Final = 64
 MAX_STATUSES: Final = 8192
 _BLOCK = struct.Struct("!IIIIII")
+_TRANSPORT = struct.Struct("!IIHH")
 
 
 def _packet(kind: int, count: int, body: bytes) -> bytes:
@@ -252,32 +254,13 @@ def _one(kind: int, count: int, body: bytes) -> Packet | None:
 
 def transport(body: bytes) -> TransportFeedback:
     """Transport-wide feedback, from its sender's SSRC on. Raises WireError."""
-    try:
-        return _transport(body)
-    except (struct.error, IndexError):
-        raise WireError("RTCP: feedback cut off") from None
-
-
-def _transport(body: bytes) -> TransportFeedback:
-    sender, media, base, count = struct.unpack_from("!IIHH", body)
+    told, at = statuses(body)
+    sender, media, base, count = _TRANSPORT.unpack_from(body)
     reference = int.from_bytes(body[12:15])
-    if count > MAX_STATUSES:
-        raise WireError("RTCP: too many statuses")
-    at = 16
-    statuses: list[int] = []
-    while len(statuses) < count:
-        chunk = body[at] << 8 | body[at + 1]
-        at += 2
-        if not chunk & 0x8000:
-            statuses += [(chunk >> 13) & 3] * min(chunk & 0x1FFF, count - len(statuses))
-        elif chunk & 0x4000:
-            statuses += [(chunk >> shift) & 3 for shift in (12, 10, 8, 6, 4, 2, 0)]
-        else:
-            statuses += [(chunk >> shift) & 1 for shift in range(13, -1, -1)]
     time = (reference - (1 << 24) if reference & 0x800000 else reference) * 64000
     arrivals: list[tuple[int, int | None]] = []
     sequence = base
-    for status in statuses[:count]:
+    for status in told:
         if status == 1:
             time += body[at] * 250
             at += 1
@@ -291,3 +274,34 @@ def _transport(body: bytes) -> TransportFeedback:
             arrivals.append((sequence, None))
         sequence = (sequence + 1) & 0xFFFF
     return TransportFeedback(sender, media, base, reference, count, arrivals)
+
+
+def statuses(body: bytes) -> tuple[bytes, int]:
+    """Of transport-wide feedback a status for each packet (1: came, 2: came with a long delta, else lost), and where its deltas begin.
+
+    All of them are there. Raises WireError.
+    """
+    if len(body) < 16:
+        raise WireError("RTCP: feedback cut off")
+    count = body[10] << 8 | body[11]
+    if count > MAX_STATUSES:
+        raise WireError("RTCP: too many statuses")
+    at, told = 16, b""
+    while len(told) < count:
+        if at + 2 > len(body):
+            raise WireError("RTCP: feedback cut off")
+        chunk = body[at] << 8 | body[at + 1]
+        told += _vector(chunk) if chunk & 0x8000 else bytes(((chunk >> 13) & 3,)) * min(chunk & 0x1FFF, count - len(told))
+        at += 2
+    told = told[:count]
+    if at + told.count(1) + 2 * told.count(2) > len(body):
+        raise WireError("RTCP: feedback cut off")
+    return told, at
+
+
+@lru_cache(maxsize=4096)  # receivers say a few hundred things again and again
+def _vector(chunk: int) -> bytes:
+    """The statuses of a status vector chunk (3.1.4)."""
+    if chunk & 0x4000:
+        return bytes((chunk >> shift) & 3 for shift in (12, 10, 8, 6, 4, 2, 0))
+    return bytes((chunk >> shift) & 1 for shift in range(13, -1, -1))

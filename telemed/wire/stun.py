@@ -15,8 +15,11 @@ REQUEST, INDICATION, SUCCESS, FAILURE = 0x0001, 0x0011, 0x0101, 0x0111
 USERNAME, MESSAGE_INTEGRITY, ERROR_CODE, XOR_MAPPED_ADDRESS = 0x0006, 0x0008, 0x0009, 0x0020
 PRIORITY, USE_CANDIDATE, FINGERPRINT, ICE_CONTROLLED, ICE_CONTROLLING = 0x0024, 0x0025, 0x8028, 0x8029, 0x802A
 MAX_ATTRIBUTES = 32
+PRINT = 0x5354554E  # what the CRC of a FINGERPRINT is mixed with (RFC 8489 14.7)
 _HEADER = struct.Struct("!HHI12s")
 _ATTRIBUTE = struct.Struct("!HH")
+_PRINTED = struct.Struct("!HHI")
+_INTEGRITY = _ATTRIBUTE.pack(MESSAGE_INTEGRITY, 20)
 
 
 @dataclass(slots=True)
@@ -62,7 +65,7 @@ def parse(data: bytes) -> Message:
         if len(value) != size:
             raise WireError(f"STUN: attribute cut off at {at}")
         if name == FINGERPRINT:
-            if size != 4 or int.from_bytes(value) != (zlib.crc32(data[:at]) ^ 0x5354554E):
+            if size != 4 or int.from_bytes(value) != (zlib.crc32(data[:at]) ^ PRINT):
                 raise WireError("STUN: wrong fingerprint")
         elif name == MESSAGE_INTEGRITY:
             if size != 20:
@@ -80,16 +83,12 @@ def parse(data: bytes) -> Message:
 
 def build(kind: int, transaction: bytes, attributes: list[tuple[int, bytes]], password: bytes = b"") -> bytes:
     """A message with its MESSAGE-INTEGRITY (when there is a password) and FINGERPRINT."""
-    body = b"".join(_ATTRIBUTE.pack(name, len(value)) + value + bytes(-len(value) % 4) for name, value in attributes)
-
-    def head(length: int) -> bytes:
-        return _HEADER.pack(kind, length, COOKIE, transaction)
-
+    body = b"".join([_ATTRIBUTE.pack(name, len(value)) + value + bytes(-len(value) % 4) for name, value in attributes])
     if password:
-        digest = hmac.digest(password, head(len(body) + 24) + body, hashlib.sha1)
-        body += _ATTRIBUTE.pack(MESSAGE_INTEGRITY, 20) + digest
-    crc = zlib.crc32(head(len(body) + 8) + body) ^ 0x5354554E
-    return head(len(body) + 8) + body + _ATTRIBUTE.pack(FINGERPRINT, 4) + struct.pack("!I", crc)
+        signed = _HEADER.pack(kind, len(body) + 24, COOKIE, transaction) + body
+        body += _INTEGRITY + hmac.digest(password, signed, hashlib.sha1)
+    message = _HEADER.pack(kind, len(body) + 8, COOKIE, transaction) + body
+    return message + _PRINTED.pack(FINGERPRINT, 4, zlib.crc32(message) ^ PRINT)
 
 
 def mapped(host: str, port: int, transaction: bytes) -> bytes:

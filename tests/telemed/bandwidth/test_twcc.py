@@ -6,6 +6,7 @@ import pytest
 
 from telemed.relay.estimator import Estimator
 from telemed.relay.twcc import Digest, FeedbackBuilder, Gather, SendHistory, chunks
+from telemed.wire.rtcp import transport
 
 from .feedback import parse
 
@@ -183,6 +184,31 @@ def test_a_feedback_of_which_all_came_is_read_as_a_whole() -> None:
         assert (one.sizes, one.base) == (other.sizes, other.base)
         base = base + len(delays) & 0xFFFF
     assert wholes > 150
+
+
+def test_a_feedback_is_read_in_one_pass_as_by_its_arrivals() -> None:
+    rng, half = random.Random(4), (1 << 23) * 64_000
+    one, other = SendHistory(256), SendHistory(256)
+    builder, base = FeedbackBuilder(), 65_300
+    figures = ("packets", "count", "lost", "octets", "lost_octets", "delay", "tail", "newest", "last_sent", "first")
+    for n in range(400):
+        at, count = n * 0.5, rng.randrange(1, 30)
+        for history in (one, other):
+            for k in range(count):
+                history.sent(base + k & 0xFFFF, at + k * 0.01, 100 + k)
+        came = [k for k in range(-3 if n else 0, count + (n % 50 == 7)) if rng.random() < 0.9]
+        if rng.random() < 0.5:
+            rng.shuffle(came)
+        for k in came:
+            builder.record(base + k & 0xFFFF, int((at + k * 0.01 + rng.random() * 0.2) * 1e6) + half - 90_000_000)
+        for packet in builder.take(1, 2):
+            expected = Digest(other.apply(transport(packet[4:]).arrivals))
+            told = one.digest(packet[4:])
+            assert [getattr(told, name) for name in figures] == [getattr(expected, name) for name in figures]
+            assert one.sizes == other.sizes
+            assert one.base == other.base or one.base != one.base
+        base = base + count & 0xFFFF
+    assert one.base > half  # the reference time went round
 
 
 def test_what_is_not_whole_changes_nothing() -> None:
