@@ -34,6 +34,8 @@ Address = Any  # what recvfrom gives: (host, port) or (host, port, flow, scope);
 BUFFER: Final = 2048
 DATAGRAM: Final = 1800  # more than any path carries; the rest of BUFFER is room for headers and tags
 BURST: Final = 16  # packets of one stream that are sent on together at most
+SEVERAL: Final = 4  # subscribers for whom it is worth while to wait for another packet
+LENGTHS: Final = list(range(BUFFER + 24))  # one object for all who are sent a packet of that length, and in the cache
 BATCH: Final = 256  # datagrams before other work of the event loop gets its turn
 PACE: Final = 0.001  # s between two looks at the socket: under load it costs more to be woken for a datagram than to handle it
 KEPT_SENT: Final = 2048  # packets of which it is known when they went, as SendHistory has it
@@ -59,9 +61,8 @@ _WITH_LEVEL: Final = struct.Struct("!BBHIIHHBBxx").pack
 
 
 Offsets = tuple[int, int, int, int, int]  # of sequence, rtp, picture id, TL0PICIDX; the highest spatial layer of the stretch
-# Of a packet: second byte, sequence, timestamp, audio level, payload, picture, whether it is late, when it came; octets of the payload,
-# and with a header of 12, 20 and 24.
-Packet = tuple[int, int, int, int, bytes, "Picture | None", bool, float, int, int, int, int]
+# Of a packet: second byte, sequence, timestamp, audio level, payload, picture, whether it is late, when it came.
+Packet = tuple[int, int, int, int, bytes, "Picture | None", bool, float]
 Picture = tuple[int, bool, int, int, int, int]  # as vp8.picture gives it
 
 
@@ -641,9 +642,9 @@ class Forwarding:
         if self._burst_of is not stream or len(self._burst) >= BURST:
             self._flush()
             self._burst_of = stream
-        size -= at
-        # Lengths of the packet with each header: one object for all subscribers, as `now`.
-        self._burst.append((second, sequence, rtp, level, kept[12:], picture, late, now, size, 12 + size, 20 + size, 24 + size))
+        self._burst.append((second, sequence, rtp, level, kept[12:], picture, late, now))
+        if len(stream.forwarders) < SEVERAL:
+            self._flush()
 
     def _flush(self) -> None:
         """What came of one stream goes to its subscribers: to each all of it, so that what one packet touches is warm for the next."""
@@ -658,7 +659,7 @@ class Forwarding:
             if encrypt is None:
                 continue
             packets = octets = total = 0
-            for second, sequence, rtp, level, payload, picture, late, now, size, short, longer, longest in burst:
+            for second, sequence, rtp, level, payload, picture, late, now in burst:
                 kind = kinds[second]
                 if not kind:
                     if forwarder.red and forwarder.red == second & 127:
@@ -682,10 +683,10 @@ class Forwarding:
                     counter = to.counter = (to.counter + 1) & 0xFFFF
                     if forwarder.level_byte and level != 255:
                         head = _WITH_BOTH(0x90, kind, number, stamp, ssrc, BEDE, 2, counter_byte, counter, forwarder.level_byte, level)
-                        end = longest
+                        end = LENGTHS[len(payload) + 24]
                     else:
                         head = _WITH_COUNTER(0x90, kind, number, stamp, ssrc, BEDE, 1, counter_byte, counter)
-                        end = longer
+                        end = LENGTHS[len(payload) + 20]
                     if (ring := to.ring) is not None:  # as SendHistory.sent
                         place = 2 * (counter & KEPT_SENT - 1)
                         ring[place], ring[place + 1] = now, end
@@ -693,10 +694,10 @@ class Forwarding:
                         to.sent(counter, now, end)
                 elif forwarder.level_byte and level != 255:
                     head = _WITH_LEVEL(0x90, kind, number, stamp, ssrc, BEDE, 1, forwarder.level_byte, level)
-                    end = longer
+                    end = len(payload) + 20
                 else:
                     head = _PLAIN(0x80, kind, number, stamp, ssrc)
-                    end = short
+                    end = len(payload) + 12
                 if forwarder.counters is not None:
                     forwarder.counters[number % REPEATED] = counter
                 content: bytes | memoryview = payload
@@ -723,7 +724,7 @@ class Forwarding:
                     self.unsent += 1
                     continue
                 packets += 1
-                octets += size
+                octets += len(payload)
                 total += end
                 if not late:
                     forwarder.last_sequence, forwarder.last_rtp, forwarder.last_time = number, stamp, now
