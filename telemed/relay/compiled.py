@@ -163,7 +163,6 @@ class Endpoint(forward.Endpoint):
         return Joint(self._lib.step_protect, self._seal), None
 
     def named(self, user: str, password: bytes) -> None:
-        super().named(user, password)
         raw, c = user.encode(), self.c
         fits = len(raw) <= len(c.user) and len(password) <= len(c.password)
         c.user_size = c.password_size = 0
@@ -301,7 +300,7 @@ class History(twcc.SendHistory):
 
     __slots__ = ("_keep", "_lib", "_sizes", "_times", "c", "last", "read", "sequences")
 
-    def __init__(self, lib: Any, digest: Any, size: int = 2048) -> None:
+    def __init__(self, lib: Any, digest: Any, size: int = twcc.SENT) -> None:
         super().__init__(1)  # the ring is not used
         self.mask = size - 1
         self._lib, self.read = lib, digest

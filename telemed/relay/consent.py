@@ -5,14 +5,9 @@ Only what differs from a request that was answered in full, and changed nothing,
 
 import hashlib
 import hmac
-import struct
 import zlib
-from typing import Final
 
 from telemed.wire import stun
-
-_SIGNED: Final = struct.pack("!HH", stun.MESSAGE_INTEGRITY, 20)
-_PRINTED: Final = struct.pack("!HH", stun.FINGERPRINT, 4)
 
 
 class Consent:
@@ -29,15 +24,13 @@ class Consent:
     @staticmethod
     def plain(request: bytes) -> bool:
         """Whether MESSAGE-INTEGRITY and FINGERPRINT are the last things in it, as with all that is not made to confuse."""
-        return len(request) >= 52 and request[-32:-28] == _SIGNED and request[-8:-4] == _PRINTED
+        return len(request) >= 52 and request[-32:-28] == stun.SIGNED and request[-8:-4] == stun.PRINTED
 
     def answer(self, request: bytes) -> bytes | None:
         """The answer to a request that is the same again, with a right signature; None: it is another."""
-        if len(request) != self._size or request[:8] != self._head or request[20:-28] != self._middle or request[-8:-4] != _PRINTED:
+        if len(request) != self._size or request[:8] != self._head or request[20:-28] != self._middle or request[-8:-4] != stun.PRINTED:
             return None
         digest = hmac.digest(self._password, self._covered + request[4:-32], hashlib.sha1)
         if not hmac.compare_digest(digest, request[-28:-8]) or zlib.crc32(request[:-8]) ^ stun.PRINT != int.from_bytes(request[-4:]):
             return None
-        transaction = request[8:20]
-        place = stun.mapped(self._host, self._port, transaction)
-        return stun.build(stun.SUCCESS, transaction, [(stun.XOR_MAPPED_ADDRESS, place)], self._password)
+        return stun.accepted(request[8:20], self._host, self._port, self._password)

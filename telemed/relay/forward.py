@@ -1,8 +1,8 @@
 """The forwarding step in Python: from a datagram to every subscriber in one synchronous call. compiled.py has the common case in C.
 
 A packet is decrypted in place in one buffer, kept once for resending, and for each subscriber given a new header and encrypted: no
-task, queue or callback for each of them. Everything that is not media (STUN, DTLS, RTCP, streams seen
-for the first time) goes to the `Owner`, which works a few times a second.
+task, queue or callback for each of them. Everything that is not media (STUN, DTLS, RTCP, streams seen for the first time) goes to the
+`Owner`, which works a few times a second.
 """
 
 import logging
@@ -19,11 +19,11 @@ from telemed.relay.consent import Consent
 from telemed.relay.dependency import Chain, Reader
 from telemed.relay.estimator import Estimator
 from telemed.relay.layers import ALL_LAYERS, AV1, NUMBERED, VP9
-from telemed.relay.seal import Refused, Way
+from telemed.relay.seal import BUFFER, MEDIAN, Refused, Way
 from telemed.relay.sockets import STAMP_ROOM, apart, arrived
 from telemed.relay.srtp import Keys, ffi, lib
 from telemed.relay.trend import Trend
-from telemed.relay.twcc import Digest, FeedbackBuilder, SendHistory
+from telemed.relay.twcc import SENT, Digest, FeedbackBuilder, SendHistory
 from telemed.wire import red, rtcp, vp8, vp9
 
 log = logging.getLogger(__name__)
@@ -31,14 +31,12 @@ log = logging.getLogger(__name__)
 Recorder = Callable[[bytes, float], None]  # of the packet as it is cached (audio level for SSRC), and its arrival
 Address = Any  # what recvfrom gives: (host, port) or (host, port, flow, scope); for TCP the connection itself
 
-BUFFER: Final = 2048
 DATAGRAM: Final = 1800  # more than any path carries; the rest of BUFFER is room for headers and tags
 BURST: Final = 16  # packets of one stream that are sent on together at most
 SEVERAL: Final = 4  # subscribers for whom it is worth while to wait for another packet
 LENGTHS: Final = list(range(BUFFER + 24))  # one object for all who are sent a packet of that length, and in the cache
 BATCH: Final = 256  # datagrams before other work of the event loop gets its turn
 PACE: Final = 0.001  # s between two looks at the socket: under load it costs more to be woken for a datagram than to handle it
-KEPT_SENT: Final = 2048  # packets of which it is known when they went, as SendHistory has it
 KEPT: Final = 4  # reports of one peer that wait
 SETTLED: Final = 1024  # reports at once, before other work of the event loop gets its turn
 TURN: Final = 16  # reports between two looks at the media
@@ -47,7 +45,6 @@ MISSING_MAX: Final = 256  # sequence numbers asked for again at most; beyond, a 
 REORDERED: Final = 1000  # further apart is a new start of the stream (RFC 3550 A.1 has 3000 for both)
 PADDING: Final = 255  # the most that one packet can have of it
 _PADDING: Final = bytes(PADDING - 1) + bytes([PADDING])
-MEDIAN: Final = seal.MEDIAN
 REPEATED: Final = 512  # packets that can be sent once more as they were: a power of two, and no fewer than are kept
 HISTORY: Final = 128  # stretches; each frame that is left out ends one
 BEDE: Final = 0xBEDE  # one-byte header extensions (RFC 8285 4.2)
@@ -154,7 +151,7 @@ class Endpoint(Outlet):
     def remember(self, history: SendHistory) -> None:
         """Let `history` know of each packet sent with a transport-wide sequence number."""
         self.sent = history.sent
-        if len(history.ring) == 2 * KEPT_SENT:
+        if len(history.ring) == 2 * SENT:
             self.ring, history.source = history.ring, self
 
     def follow(self, history: SendHistory, trend: Trend) -> None:
@@ -688,7 +685,7 @@ class Forwarding:
                         head = _WITH_COUNTER(0x90, kind, number, stamp, ssrc, BEDE, 1, counter_byte, counter)
                         end = LENGTHS[len(payload) + 20]
                     if (ring := to.ring) is not None:  # as SendHistory.sent
-                        place = 2 * (counter & KEPT_SENT - 1)
+                        place = 2 * (counter & SENT - 1)
                         ring[place], ring[place + 1] = now, end
                     else:
                         to.sent(counter, now, end)
@@ -868,18 +865,20 @@ class Forwarding:
         """RFC 7983: what the first byte says a datagram is."""
         if first <= 3:
             if size <= 1500:
-                data = bytes(self._view[:size])
-                if endpoint is None or endpoint.consent is None or address != endpoint.address:
-                    self.owner.on_stun(data, address)
-                elif (answer := endpoint.consent.answer(data)) is not None:
-                    endpoint.heard = monotonic()
-                    self.send_to(address, answer)
-                else:
-                    self.owner.on_stun(data, address)
+                self._stun(bytes(self._view[:size]), endpoint, address)
         elif endpoint is None:
             self.strangers += 1
         elif 20 <= first <= 63:
             self.owner.on_dtls(endpoint, bytes(self._view[:size]))
+
+    def _stun(self, data: bytes, endpoint: Endpoint | None, address: Address) -> None:
+        if endpoint is not None and endpoint.consent is not None and address == endpoint.address:
+            answer = endpoint.consent.answer(data)
+            if answer is not None:
+                endpoint.heard = monotonic()
+                self.send_to(address, answer)
+                return
+        self.owner.on_stun(data, address)
 
     # Switching.
 

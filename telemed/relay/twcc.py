@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from operator import sub
 from typing import Any, Protocol
 
+from telemed.wire.rtcp import reference_us
 from telemed.wire.rtcp import statuses as told_of
 
 Acknowledged = tuple[float, float | None, int]  # sent at (s, our clock), arrived at (s, the receiver's clock) or None: lost, bytes
@@ -22,6 +23,7 @@ GATHERED, SILENT = 6.0, 1.0  # s: what Gather waits for at most, and the silence
 EARLY, LATE, HOLE = 0.02, 0.04, 0.15  # s of delay at least and at the end, and between arrivals, that are nothing to look at
 IN_ORDER = 200  # packets of which a feedback is built at once where they came in order
 _HEAD = struct.Struct("!BBHIIHHI").pack
+SENT = 2048  # packets of which it is known when they left: a power of two
 REMEMBERED = 250  # reported arrivals kept, to report around a packet that came late
 
 
@@ -253,7 +255,7 @@ class SendHistory:
 
     __slots__ = ("base", "counter", "mask", "ring", "source")
 
-    def __init__(self, size: int = 2048) -> None:
+    def __init__(self, size: int = SENT) -> None:
         if size & (size - 1) or not 0 < size <= 0x8000:
             raise ValueError("size must be a power of two up to 32768")
         self.mask = size - 1
@@ -336,8 +338,7 @@ class SendHistory:
         if min(sizes) <= 0:  # told before
             return None
         ring[2 * start + 1 : 2 * stop : 2] = [0] * count
-        reference = int.from_bytes(body[12:15])
-        first = (reference - (1 << 24) if reference & 0x800000 else reference) * REFERENCE_US + body[18] * TICK_US
+        first = reference_us(body) + body[18] * TICK_US
         last = first + sum(body[19 : 18 + count]) * TICK_US
         latest = self.base
         offset = 0.0 if math.isnan(latest) else round((latest - first) / REFERENCE_SPAN_US) * float(REFERENCE_SPAN_US)
@@ -357,8 +358,7 @@ class SendHistory:
         statuses, at = told_of(body)
         ring, newest, mask = self.ring, self.source.counter, self.mask
         sequence = body[8] << 8 | body[9]
-        reference = int.from_bytes(body[12:15])
-        clock = (reference - (1 << 24) if reference & 0x800000 else reference) * REFERENCE_US
+        clock = reference_us(body)
         latest, offset = self.base, math.nan
         told = Digest([])
         packets = told.packets

@@ -256,8 +256,7 @@ def transport(body: bytes) -> TransportFeedback:
     """Transport-wide feedback, from its sender's SSRC on. Raises WireError."""
     told, at = statuses(body)
     sender, media, base, count = _TRANSPORT.unpack_from(body)
-    reference = int.from_bytes(body[12:15])
-    time = (reference - (1 << 24) if reference & 0x800000 else reference) * 64000
+    time = reference_us(body)
     arrivals: list[tuple[int, int | None]] = []
     sequence = base
     for status in told:
@@ -273,7 +272,12 @@ def transport(body: bytes) -> TransportFeedback:
         else:
             arrivals.append((sequence, None))
         sequence = (sequence + 1) & 0xFFFF
-    return TransportFeedback(sender, media, base, reference, count, arrivals)
+    return TransportFeedback(sender, media, base, int.from_bytes(body[12:15]), count, arrivals)
+
+
+def reference_us(body: bytes) -> int:
+    """Of transport-wide feedback the reference time (3.1), us of the receiver's clock: a signed number of 64 ms."""
+    return int.from_bytes(body[12:15], signed=True) * 64_000
 
 
 def statuses(body: bytes) -> tuple[bytes, int]:

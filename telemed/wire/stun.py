@@ -18,8 +18,7 @@ MAX_ATTRIBUTES = 32
 PRINT = 0x5354554E  # what the CRC of a FINGERPRINT is mixed with (RFC 8489 14.7)
 _HEADER = struct.Struct("!HHI12s")
 _ATTRIBUTE = struct.Struct("!HH")
-_PRINTED = struct.Struct("!HHI")
-_INTEGRITY = _ATTRIBUTE.pack(MESSAGE_INTEGRITY, 20)
+SIGNED, PRINTED = _ATTRIBUTE.pack(MESSAGE_INTEGRITY, 20), _ATTRIBUTE.pack(FINGERPRINT, 4)  # how those attributes begin
 
 
 @dataclass(slots=True)
@@ -86,9 +85,9 @@ def build(kind: int, transaction: bytes, attributes: list[tuple[int, bytes]], pa
     body = b"".join([_ATTRIBUTE.pack(name, len(value)) + value + bytes(-len(value) % 4) for name, value in attributes])
     if password:
         signed = _HEADER.pack(kind, len(body) + 24, COOKIE, transaction) + body
-        body += _INTEGRITY + hmac.digest(password, signed, hashlib.sha1)
+        body += SIGNED + hmac.digest(password, signed, hashlib.sha1)
     message = _HEADER.pack(kind, len(body) + 8, COOKIE, transaction) + body
-    return message + _PRINTED.pack(FINGERPRINT, 4, zlib.crc32(message) ^ PRINT)
+    return message + PRINTED + (zlib.crc32(message) ^ PRINT).to_bytes(4)
 
 
 def mapped(host: str, port: int, transaction: bytes) -> bytes:
@@ -119,7 +118,12 @@ def unmapped(value: bytes, transaction: bytes) -> tuple[str, int]:
 
 def success(request: Message, host: str, port: int, password: bytes) -> bytes:
     """The answer to a binding request."""
-    return build(SUCCESS, request.transaction, [(XOR_MAPPED_ADDRESS, mapped(host, port, request.transaction))], password)
+    return accepted(request.transaction, host, port, password)
+
+
+def accepted(transaction: bytes, host: str, port: int, password: bytes) -> bytes:
+    """The same, of the request of a transaction."""
+    return build(SUCCESS, transaction, [(XOR_MAPPED_ADDRESS, mapped(host, port, transaction))], password)
 
 
 def failure(request: Message, code: int, reason: str, password: bytes = b"") -> bytes:

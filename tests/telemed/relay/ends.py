@@ -21,6 +21,15 @@ SOUND = "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=sendonly\r\na=rtcp-mux\
 DATA = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:d\r\na=sctp-port:5000\r\na=max-message-size:262144\r\n"
 
 
+def loopback(count: int) -> list[socket.socket]:
+    """UDP sockets, each at a port of its own, that do not block."""
+    found = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
+    for each in found:
+        each.bind(("127.0.0.1", 0))
+        each.setblocking(False)
+    return found
+
+
 _ENDS: "weakref.WeakSet[End]" = weakref.WeakSet()
 
 
@@ -54,9 +63,7 @@ class End:
         _ENDS.add(self)
         self.hears = Hears(relay)
         self.hears.peer = self.peer = relay.join(room, name, self.hears)
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
-        self.socket.setblocking(False)
+        (self.socket,) = loopback(1)
         self.dtls: Dtls | None = None
         self.channels: DataChannels | None = None
         self.heard: list[tuple[str, bytes | str]] = []

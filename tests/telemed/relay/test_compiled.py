@@ -21,6 +21,7 @@ from telemed.relay.twcc import FeedbackBuilder
 from telemed.wire.av1 import keyframe as av1_keyframe
 from telemed.wire.errors import WireError
 from telemed.wire.vp9 import keyframe as vp9_keyframe
+from tests.telemed.relay.ends import loopback
 from tests.telemed.relay.forms import have
 from tests.telemed.relay.test_av1_layers import described as described_frame
 from tests.telemed.relay.test_forward import PROFILE, session
@@ -49,10 +50,8 @@ class World:
 
     def __init__(self, form: Form, vp9: Sequence[int] = (), av1: Sequence[int] = ()) -> None:
         """`vp9`, `av1`: SSRCs of streams with spatial and temporal layers."""
-        self.relay, self.publisher, self.subscriber = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3))
+        self.relay, self.publisher, self.subscriber = loopback(3)
         for s in (self.relay, self.publisher, self.subscriber):
-            s.bind(("127.0.0.1", 0))
-            s.setblocking(False)
             s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         self.step = choose(have(form), self.relay, self)  # type: ignore[arg-type]
         self.keys = session(bytes(range(28)), False)

@@ -2,7 +2,6 @@
 
 import math
 import random
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,6 +13,7 @@ from telemed.relay import forward, srtp, twcc
 from telemed.relay.build import choose, library
 from telemed.relay.estimator import Estimator
 from telemed.wire import rtcp
+from tests.telemed.relay.ends import loopback
 from tests.telemed.relay.forms import have
 from tests.telemed.relay.test_forward import PROFILE
 
@@ -24,10 +24,7 @@ class Step:
     """The step in C with one endpoint, and what it hands on of its feedback."""
 
     def __init__(self) -> None:
-        self.sock, self.peer = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
-        for s in (self.sock, self.peer):
-            s.bind(("127.0.0.1", 0))
-            s.setblocking(False)
+        self.sock, self.peer = loopback(2)
         self.step: Any = choose(have("compiled"), self.sock, self)  # type: ignore[arg-type]
         self.endpoint = self.step.endpoint(None)
         self.endpoint.secure(srtp.Keys(PROFILE, KEY, True), srtp.Keys(PROFILE, KEY, False))

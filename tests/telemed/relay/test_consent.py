@@ -1,7 +1,6 @@
 """Binding requests like the one before are answered without being read: the same answer as ever, and nothing else is taken for one."""
 
 import random
-import socket
 
 import pytest
 
@@ -9,6 +8,7 @@ from telemed.relay import srtp
 from telemed.relay.build import choose
 from telemed.relay.consent import Consent
 from telemed.wire import stun
+from tests.telemed.relay.ends import loopback
 from tests.telemed.relay.test_compiled_stun import PASSWORD, request
 from tests.telemed.relay.test_forward import PROFILE
 
@@ -49,19 +49,15 @@ class Relayed:
     """A connected peer at one address, and what its owner was told."""
 
     def __init__(self) -> None:
-        self.sock, self.peer = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
-        for each in (self.sock, self.peer):
-            each.bind(("127.0.0.1", 0))
-            each.setblocking(False)
+        self.sock, self.peer = loopback(2)
         self.step = choose("python", self.sock, self)  # type: ignore[arg-type]
         self.endpoint = self.step.endpoint(None)
         self.asked: list[bytes] = []
 
     def on_stun(self, data: bytes, address: tuple[str, int]) -> None:
         self.asked.append(data)
-        place = address
-        self.step.send_to(address, stun.success(stun.parse(data), *place, PASSWORD))
-        self.endpoint.consents(data, PASSWORD, address, place)
+        self.step.send_to(address, stun.success(stun.parse(data), *address, PASSWORD))
+        self.endpoint.consents(data, PASSWORD, address, address)
 
     def ask(self, data: bytes) -> bytes:
         self.peer.sendto(data, self.sock.getsockname())

@@ -13,6 +13,7 @@ from telemed.relay import srtp
 from telemed.relay.build import Form, choose
 from telemed.relay.forward import Stream
 from telemed.wire import rtp, vp8
+from tests.telemed.relay.ends import loopback
 from tests.telemed.relay.forms import have
 
 PROFILE = srtp.PROFILES[0]
@@ -30,10 +31,7 @@ class Bench:
     """A publisher with two layers (SSRC 1 and 2), a subscriber, and the step between them."""
 
     def __init__(self, form: Form) -> None:
-        self.relay, self.publisher, self.subscriber = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3))
-        for s in (self.relay, self.publisher, self.subscriber):
-            s.bind(("127.0.0.1", 0))
-            s.setblocking(False)
+        self.relay, self.publisher, self.subscriber = loopback(3)
         self.step = choose(form, self.relay, self)  # type: ignore[arg-type]
         theirs, ours = bytes(range(28)), bytes(range(50, 78))
         self.send_session, self.ours = session(theirs, False), ours
