@@ -204,7 +204,8 @@ class Endpoint(forward.Endpoint):
         c.history_times, c.history_last, c.history_sizes, c.history_sequences = times, last, sizes, sequences
         c.history_mask = history.mask
 
-    def follow(self, history: twcc.SendHistory, trend: trend.Trend) -> None:
+    def follow(self, gather: twcc.Gather) -> None:
+        history, trend = gather.history, gather.trend
         assert isinstance(history, History)
         assert isinstance(trend, Trend)
         self._history_of = history, trend
@@ -334,9 +335,6 @@ class History(twcc.SendHistory):
 
     def apply(self, arrivals: Sequence[tuple[int, int | None]]) -> list[twcc.Acknowledged]:
         raise NotImplementedError("feedback is read by C, whole")
-
-    def whole(self, body: bytes) -> None:
-        """C reads it as fast in any order."""
 
     def digest(self, body: bytes) -> Digest:
         if self._lib.step_feedback(ffi.from_buffer(body), len(body), self.c, self.read):

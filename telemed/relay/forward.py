@@ -22,8 +22,7 @@ from telemed.relay.layers import ALL_LAYERS, AV1, NUMBERED, VP9
 from telemed.relay.seal import BUFFER, MEDIAN, Refused, Way
 from telemed.relay.sockets import STAMP_ROOM, apart, arrived
 from telemed.relay.srtp import Keys, ffi, lib
-from telemed.relay.trend import Trend
-from telemed.relay.twcc import SENT, Digest, FeedbackBuilder, SendHistory
+from telemed.relay.twcc import SENT, Digest, FeedbackBuilder, Gather, SendHistory
 from telemed.wire import red, rtcp, vp8, vp9
 
 log = logging.getLogger(__name__)
@@ -79,8 +78,8 @@ class Endpoint(Outlet):
     """One peer's transport as this step sees it."""
 
     __slots__ = (
-        "arrived", "bad", "consent", "counter_id", "descriptor_id", "due", "encrypt", "feedback", "heard", "kept", "level_id", "owner",
-        "received_bytes", "received_packets", "rx", "rx_keys", "salt", "sent", "streams", "tx", "tx_keys", "ways",
+        "arrived", "bad", "consent", "counter_id", "descriptor_id", "due", "encrypt", "feedback", "gather", "heard", "kept", "level_id",
+        "owner", "received_bytes", "received_packets", "rx", "rx_keys", "salt", "sent", "streams", "tx", "tx_keys", "ways",
     )  # fmt: skip
 
     def __init__(self, owner: Any) -> None:
@@ -106,6 +105,7 @@ class Endpoint(Outlet):
         self.heard = 0.0
         self.due = 0.0  # when the owner has anything to do for it besides feedback
         self.feedback: FeedbackBuilder | None = None
+        self.gather: Gather | None = None
         self.kept: dict[bytes, tuple[bytes, float]] = {}
         self.consent: Consent | None = None  # of the address in use
         self.received_packets = self.received_bytes = self.bad = 0
@@ -154,8 +154,9 @@ class Endpoint(Outlet):
         if len(history.ring) == 2 * SENT:
             self.ring, history.source = history.ring, self
 
-    def follow(self, history: SendHistory, trend: Trend) -> None:
-        """Read feedback that comes alone by these, before it is told (`Owner.on_told`), where this form does so."""
+    def follow(self, gather: Gather) -> None:
+        """What feedback that comes alone goes to before it is told (`Owner.on_told`, `on_rtcp`)."""
+        self.gather = gather
 
     def gathered(self) -> tuple[Digest, float] | None:
         """What feedback told that was read here and not told yet, and when the last of it came; None: nothing."""
@@ -179,6 +180,8 @@ class Endpoint(Outlet):
 
     def told_by(self, ssrc: int) -> None:
         """Whose feedback that is."""
+        if self.gather is not None:
+            self.gather.sender = ssrc.to_bytes(4)
 
     def report(self, feedback: FeedbackBuilder, ssrc: int) -> None:
         """What it is told of its packets' arrivals, as `ssrc`: in each round, by the owner where `Round.due` names it."""
@@ -500,6 +503,8 @@ class Forwarding:
             endpoint.heard = now
             self._flush()
             packet = bytes(self._view[: length[0]])
+            if endpoint.gather is not None and endpoint.gather.leave(packet, now):
+                return
             if now >= endpoint.due or not endpoint.keep(packet, now):
                 self.owner.on_rtcp(endpoint, packet, now)
             return

@@ -25,7 +25,6 @@ class Link:
         self._allocator = Allocator()
         self._choose_at = now
         self._calm = False
-        self._gather = Gather()
         self._sent = (now, 0, 0)  # time, bytes, packets
         self.probe: Probe | None = None
         self._probed = 0
@@ -34,6 +33,7 @@ class Link:
         self.dirty = False
         self.trend = self._estimator.trend
         self.history = self._estimator.history  # of every packet that carries a transport-wide sequence number
+        self.gather = Gather(self.history, self.trend)
 
     @property
     def estimate(self) -> int:
@@ -43,9 +43,10 @@ class Link:
     def feedback(self, body: bytes, now: float) -> None:
         """Transport-wide feedback came; `body`: what follows its common header. Raises WireError."""
         self._peer.endpoint.told_by(int.from_bytes(body[:4]))
-        gather = self._gather
-        digest = (gather.calm and self.history.whole(body)) or self.history.digest(body)
-        told = gather.take(digest, self.trend.follow, now)
+        gather = self.gather
+        gather.read()
+        digest = self.history.digest(body)
+        told = gather.take(digest, now)
         if not self._calm or digest.lost or digest.delay - gather.least > LATE:
             self._peer.relay.uneasy(now)
         if told is not None:
@@ -63,7 +64,7 @@ class Link:
 
     def _watch(self, calm: bool) -> None:
         least = self._estimator.least
-        self._gather.calm, self._gather.least = calm, least
+        self.gather.calm, self.gather.least = calm, least
         self._peer.endpoint.watch(calm, least)
 
     def hurry(self) -> None:
@@ -89,7 +90,7 @@ class Link:
         endpoint = self._peer.endpoint
         if not self._peer.slots:
             return
-        if (gathered := endpoint.gathered() or self._gather.rest()) is not None:
+        if (gathered := endpoint.gathered() or self.gather.rest()) is not None:
             self.told(*gathered)
         then, octets, packets = self._sent
         if now - then >= 0.5:

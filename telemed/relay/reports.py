@@ -58,7 +58,7 @@ class Reports:
         self._feedback = peer.relay.forwarding.builder(peer.endpoint)
         peer.endpoint.report(self._feedback, self.ssrc)
         peer.endpoint.remember(self.link.history)
-        peer.endpoint.follow(self.link.history, self.link.trend)
+        peer.endpoint.follow(self.link.gather)
         self._tries: dict[int, dict[int, tuple[int, float]]] = {}  # ssrc -> sequence -> (tries, last)
         self._before: dict[int, tuple[int, int]] = {}  # ssrc -> (expected, received) at the last report
         self.due = floor(peer.created - phase) + phase + REPORT_SECONDS  # when the next reports go, s

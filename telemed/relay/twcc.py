@@ -2,12 +2,16 @@
 
 import math
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from operator import sub
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from telemed.wire.rtcp import reference_us
+from telemed.wire.rtcp import RTPFB, reference_us
 from telemed.wire.rtcp import statuses as told_of
+
+if TYPE_CHECKING:
+    from telemed.relay.trend import Trend
 
 Acknowledged = tuple[float, float | None, int]  # sent at (s, our clock), arrived at (s, the receiver's clock) or None: lost, bytes
 
@@ -319,37 +323,6 @@ class SendHistory:
             self.base = latest
         return out
 
-    def whole(self, body: bytes) -> Digest | None:
-        """`digest` without a look at each packet where all came, in order and each soon after the one before, as nearly always.
-
-        `packets` are then the first and the last of them. None: it is not so, and nothing is changed.
-        """
-        if len(body) < 19:
-            return None
-        count = body[10] << 8 | body[11]
-        if not count or len(body) < 18 + count or body[16] << 8 | body[17] != 1 << 13 | count:
-            return None
-        base = body[8] << 8 | body[9]
-        start, mask, behind, ring = base & self.mask, self.mask, self.source.counter - base & 0xFFFF, self.ring
-        stop = start + count
-        if stop > mask + 1 or not count - 1 <= behind <= mask:
-            return None
-        sizes: list[int] = ring[2 * start + 1 : 2 * stop : 2]
-        if min(sizes) <= 0:  # told before
-            return None
-        ring[2 * start + 1 : 2 * stop : 2] = [0] * count
-        first = reference_us(body) + body[18] * TICK_US
-        last = first + sum(body[19 : 18 + count]) * TICK_US
-        latest = self.base
-        offset = 0.0 if math.isnan(latest) else round((latest - first) / REFERENCE_SPAN_US) * float(REFERENCE_SPAN_US)
-        self.base = last + offset if math.isnan(latest) else max(latest, last + offset)
-        packets: list[Acknowledged] = [(ring[2 * start], (first + offset) * 1e-6, sizes[0])]
-        if count > 1:
-            packets.append((ring[2 * stop - 2], (last + offset) * 1e-6, sizes[-1]))
-        told = Digest(packets)
-        told.count, told.octets = count, sum(sizes)
-        return told
-
     def digest(self, body: bytes) -> Digest:
         """What a feedback tells; `body`: of the packet of PT 205, FMT 15, from the sender's SSRC on. Raises WireError.
 
@@ -411,44 +384,121 @@ class Gather:
     """What feedback told of a link that carries all that is wanted, and more: such a link is not looked at ten times a second.
 
     It is told as one when asked for, after GATHERED seconds, or at once when something is lost, late or begins to queue. feedback.c
-    (step_told) does the same for feedback that comes alone.
+    (step_told) does the same for feedback that comes alone, and reads each; here one that says what is expected is left until then.
     """
 
-    __slots__ = ("_heard", "_newest", "_told_at", "_total", "calm", "least")
+    __slots__ = (
+        "_begin", "_count", "_heard", "_left", "_newest", "_told_at", "_total", "calm", "history", "least", "sender", "trend",
+    )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, history: SendHistory, trend: "Trend") -> None:
+        self.history, self.trend = history, trend
         self.calm = False
         self.least = 0.0  # least delay known, s
+        self.sender = b""  # whose feedback it is
         self._told_at = self._heard = float("-inf")
         self._newest = -1.0
         self._total: Digest | None = None
+        self._left: list[list[Acknowledged]] = []  # the first and the last packet of each feedback left
+        self._begin = self._count = 0  # the packets that those tell of: they follow each other
 
-    def take(self, told: Digest, follow: Callable[[Digest], int], now: float) -> Digest | None:
-        """What is to be looked at now, None: nothing. `follow` is the trend's, which misses nothing of what is gathered."""
+    def leave(self, packet: bytes, now: float) -> bool:
+        """Whether a datagram of RTCP is feedback alone that tells what is expected, and is left: of a link that was calm, all came, in
+        order and soon, behind those that the one before told of. False: it is to be read, and nothing is changed.
+        """
+        size = len(packet)
+        if not self.calm or size < 24 or packet[1] != RTPFB or packet[4:8] != self.sender or packet[0] & 0xDF != 0x8F or packet[14]:
+            return False
+        count, begin = packet[15], packet[12] << 8 | packet[13]
+        if size != 4 * ((packet[2] << 8 | packet[3]) + 1) or size < 22 + count + (packet[-1] if packet[0] & 32 else 0):
+            return False
+        if not count or packet[20] != 0x20 or packet[21] != count or now - self._told_at >= GATHERED or now - self._heard >= SILENT:
+            return False
+        history = self.history
+        ring, mask, newest, latest = history.ring, history.mask, history.source.counter, history.base
+        if self._count and (begin != self._begin + self._count & 0xFFFF or newest - self._begin & 0xFFFF > mask >> 1):
+            return False
+        if not count - 1 <= newest - begin & 0xFFFF <= mask or latest != latest:
+            return False
+        first, last = 2 * (begin & mask), 2 * (begin + count - 1 & mask)
+        came = int.from_bytes(packet[16:19], signed=True) * REFERENCE_US + packet[22] * TICK_US
+        came += round((latest - came) / REFERENCE_SPAN_US) * REFERENCE_SPAN_US
+        end = came + sum(packet[23 : 22 + count]) * TICK_US
+        came_s, end_s, left, tail = came * 1e-6, end * 1e-6, ring[first], ring[last]
+        late = end_s - tail - self.least
+        if late >= EARLY or came_s - left - self.least >= EARLY or came_s - self._newest >= HOLE or ring[first + 1] <= 0:
+            return False
+        if not self._count:
+            self._begin = begin
+        self._count += count
+        packets: list[Acknowledged] = [(left, came_s, ring[first + 1])]
+        if count > 1:
+            packets.append((tail, end_s, ring[last + 1]))
+        self._left.append(packets)
+        if end > latest:
+            history.base = float(end)
+        self._heard = now
+        if end_s > self._newest:
+            self._newest = end_s
+        return True
+
+    def read(self) -> None:
+        """What was left: it is counted, and the trend follows it."""
+        count = self._count
+        if not count:
+            return
+        history, packets, total = self.history, self._left, self._total
+        ring, size = history.ring, history.mask + 1
+        gone = max((history.source.counter - self._begin & 0xFFFF) + 1 - size, 0)  # sent so long ago that others are in their place
+        octets = 0
+        places = range(self._begin + gone, self._begin + count)
+        for place in places:
+            at = 2 * (place % size) + 1
+            octets += abs(ring[at])
+            ring[at] = 0
+        each = list(chain.from_iterable(packets))
+        told = Digest(packets[-1])
+        told.count, told.octets, told.delay = len(places), octets, min(came - left for left, came, _ in each if came is not None)
+        if len(packets) > 1:
+            told.before = packets[-2][-1][1]
+        elif total is not None:
+            told.before = total.newest
+        self._left, self._count = [], 0
+        self.trend.feed(each)
+        self._add(told)
+        self._total = told
+
+    def take(self, told: Digest, now: float) -> Digest | None:
+        """What is to be looked at now, None: nothing. `told`: of a feedback that came now and was not left; `read` goes before."""
         if not told.count:
             return None
         quiet = (
             self.calm and told.first is not None and not told.lost and now - self._told_at < GATHERED and now - self._heard < SILENT
             and told.delay - self.least < EARLY and told.tail - self.least < LATE and told.first[1] - self._newest < HOLE
         )  # fmt: skip
-        told.fed = quiet and follow(told) != 0
+        told.fed = quiet and self.trend.follow(told) != 0
         told.gap = now - self._heard
         before, self._heard, self._newest = self._newest, now, max(self._newest, told.newest)
-        total = self._total
-        if total is not None:
-            told.count += total.count
-            told.octets += total.octets
-            told.delay = min(told.delay, total.delay)
-            told.newest = max(told.newest, total.newest)
-        told.before = before if total is not None else None
+        told.before = before if self._total is not None else None
+        self._add(told)
         if quiet and not told.fed:
             self._total = told
             return None
         self._total, self._told_at = None, now
         return told
 
+    def _add(self, told: Digest) -> None:
+        """To `told` what was gathered before it."""
+        total = self._total
+        if total is not None:
+            told.count += total.count
+            told.octets += total.octets
+            told.delay = min(told.delay, total.delay)
+            told.newest = max(told.newest, total.newest)
+
     def rest(self) -> tuple[Digest, float] | None:
         """What is gathered and when the last of it came, None: nothing."""
+        self.read()
         total, self._total = self._total, None
         if total is None:
             return None

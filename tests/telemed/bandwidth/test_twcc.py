@@ -1,11 +1,13 @@
 """Transport-wide feedback: what a receiver builds, and what a sender makes of it."""
 
 import random
+from typing import Any
 
 import pytest
 
 from telemed.relay.estimator import Estimator
-from telemed.relay.twcc import Digest, FeedbackBuilder, Gather, SendHistory, chunks
+from telemed.relay.trend import Trend
+from telemed.relay.twcc import SENT, Digest, FeedbackBuilder, Gather, SendHistory, chunks
 from telemed.wire.rtcp import transport
 
 from .feedback import parse
@@ -162,28 +164,114 @@ def sent(history: SendHistory, base: int, delays: list[float | None], at: float)
     return packet[4:]
 
 
-def test_a_feedback_of_which_all_came_is_read_as_a_whole() -> None:
+def test_feedback_that_tells_what_is_expected_is_left_and_read_as_one() -> None:
     rng = random.Random(1)
-    one, other = SendHistory(256), SendHistory(256)
-    base, wholes = 65_400, 0
-    for n in range(200):
-        delays = [0.05 + rng.random() * 0.01 if rng.random() < 0.995 else None for _ in range(rng.randrange(1, 14))]
+    one, other = Gather(SendHistory(256), Trend()), Gather(SendHistory(256), Trend())
+    base, now, left, told, worst = 65_400, 10.0, 0, [], 0.0
+    for gather in (one, other):
+        gather.calm, gather.least, gather.sender = True, 50.05, b"\0\0\0\1"
+        gather.take(gather.history.digest(sent(gather.history, base - 5, [0.05] * 5, now - 0.2)), now - 0.1)
+    for _ in range(600):
+        many = rng.random() < 0.003
+        delays = [0.05 + rng.random() * 0.01 if rng.random() < 0.998 else None for _ in range(100 if many else rng.randrange(1, 14))]
         delays[0] = 0.05
-        body = sent(one, base, delays, n * 0.3)
-        assert sent(other, base, delays, n * 0.3) == body
-        whole, each = one.whole(body), other.digest(body)
-        if whole is None:
-            whole = one.digest(body)
-        else:
-            wholes += 1
-            assert whole.packets == [each.packets[0], each.packets[-1]][: len(each.packets)]
-            assert one.whole(body) is None  # told once
-        names = ("count", "lost", "octets", "lost_octets", "first", "tail", "newest", "last_sent")
-        assert [getattr(whole, name) for name in names] == [getattr(each, name) for name in names]
-        assert each.delay <= whole.delay <= each.delay + 0.01
-        assert (one.sizes, one.base) == (other.sizes, other.base)
+        took = len(delays) * 0.02
+        body = sent(one.history, base, delays, now)
+        assert sent(other.history, base, delays, now) == body
+        now += took
+        for _twice in range(2 if rng.random() < 0.1 else 1):
+            if one.leave(PACKET + (len(body) // 4).to_bytes(2) + body, now):
+                left += 1
+                more = other.take(other.history.digest(body), now)
+            else:
+                one.read()
+                more = other.take(other.history.digest(body), now)
+                each = one.take(one.history.digest(body), now)
+                told.append((figures(each), figures(more)))
+        if rng.random() < 0.05:
+            rest, same = one.rest(), other.rest()
+            assert (rest is None) == (same is None)
+            if rest is not None and same is not None:
+                assert rest[1] == same[1]
+                told.append((figures(rest[0]), figures(same[0])))
         base = base + len(delays) & 0xFFFF
-    assert wholes > 150
+    assert left > 400
+    for ours, theirs in told:
+        assert (ours is None) == (theirs is None)
+        if ours is not None and theirs is not None:
+            assert ours[1:] == theirs[1:]
+            assert theirs[0] <= ours[0] <= theirs[0] + 0.01  # the least delay is that of the first and the last of each
+            worst = max(worst, ours[0] - theirs[0])
+    assert one.history.base == other.history.base
+    assert one.trend.state == other.trend.state
+    one.read()
+    assert one.history.sizes == other.history.sizes
+    assert len(told) > 30
+
+
+def figures(told: Digest | None) -> tuple[Any, ...] | None:
+    if told is None:
+        return None
+    names = ("delay", "count", "lost", "octets", "lost_octets", "first", "tail", "newest", "last_sent", "gap", "before", "fed")
+    return tuple(getattr(told, name) for name in names)
+
+
+PACKET = b"\x8f\xcd"  # without its length
+
+
+def test_what_is_left_may_be_long_gone_when_it_is_read() -> None:
+    gather = calm()
+    history = gather.history
+    body = sent(history, 5, [0.05] * 5, 1.0)
+    assert gather.leave(PACKET + (len(body) // 4).to_bytes(2) + body, 1.1)
+    for n in range(10, SENT + 7):  # the first two places are others' by now
+        history.sent(n, 2.0, 7)
+    rest = gather.rest()
+    assert rest is not None
+    assert (rest[0].count, rest[0].octets) == (3, 102 + 103 + 104)
+    assert [history.sizes[n] for n in range(10)] == [7, 7, 7, 7, 7, 7, 7, 0, 0, 0]
+    gather = calm()
+    body = sent(gather.history, 5, [0.05] * 5, 1.0)
+    assert gather.leave(PACKET + (len(body) // 4).to_bytes(2) + body, 1.1)
+    for n in range(10, 2 * SENT):
+        gather.history.sent(n, 2.0, 7)
+    rest = gather.rest()
+    assert rest is not None
+    assert (rest[0].count, rest[0].octets) == (0, 0)
+    assert set(gather.history.sizes) == {7}
+
+
+def calm() -> Gather:
+    """Of a link that is calm, with 50 ms of delay; five packets were told of at 0.9 s."""
+    gather = Gather(SendHistory(), Trend())
+    gather.sender = b"\0\0\0\1"
+    assert gather.take(gather.history.digest(sent(gather.history, 0, [0.05] * 5, 0.9)), 0.99) is not None
+    gather.calm, gather.least = True, 50.05
+    return gather
+
+
+def test_what_is_not_as_expected_is_not_left_and_changes_nothing() -> None:
+    gather = calm()
+    history = gather.history
+    body = sent(history, 5, [0.05] * 5, 1.0)
+    packet = PACKET + (len(body) // 4).to_bytes(2) + body
+    before = history.sizes[:], history.base
+    bad = [packet[:n] for n in range(8, len(packet))]
+    bad += [packet[:at] + bytes((packet[at] ^ bit,)) + packet[at + 1 :] for at in (*range(8), 12, 14, 20, 21) for bit in (1, 128)]
+    bad += [packet[:13] + b"\x04" + packet[14:], packet[:13] + b"\x06" + packet[14:]]  # told before, not sent yet
+    bad += [packet[:15] + bytes((n,)) + packet[16:] for n in (0, 4, 6, 255)]
+    bad += [packet[:22] + b"\xff" + packet[23:], packet[:26] + b"\xff" + packet[27:]]  # late by 60 ms
+    bad += [b"\xaf\xcd\0\7" + packet[4:] + b"\0\0\0\x09", packet[:20] + b"\x40\x05" + packet[22:]]
+    for each in bad:
+        assert not gather.leave(each, 1.1), each.hex()
+        assert (history.sizes, history.base) == before
+    assert not gather.leave(packet, 3.0), "silence"
+    assert not gather.leave(packet, 8.0), "gathered for long enough"
+    assert gather.rest() is None
+    assert gather.leave(packet, 1.1)
+    assert not gather.leave(packet, 1.1), "it came twice"
+    gather.calm = False
+    assert not gather.leave(packet, 1.1)
 
 
 def test_a_feedback_is_read_in_one_pass_as_by_its_arrivals() -> None:
@@ -211,28 +299,12 @@ def test_a_feedback_is_read_in_one_pass_as_by_its_arrivals() -> None:
     assert one.base > half  # the reference time went round
 
 
-def test_what_is_not_whole_changes_nothing() -> None:
-    history = SendHistory()
-    body = sent(history, 10, [0.05] * 5, 1.0)
-    before = history.sizes[:]
-    none, six, far = body[:10] + b"\0\0" + body[12:], body[:16] + b"\x20\x06" + body[18:], bytes(8) + b"\x40\0" + body[10:]
-    for bad in (b"", body[:18], body[:20], none, six, far):
-        assert history.whole(bad) is None
-        assert history.sizes == before
-    whole = history.whole(body)
-    assert whole is not None
-    assert whole.count == 5
-
-
 def test_nothing_of_note_is_gathered_and_told_as_one() -> None:
-    history, gather, followed = SendHistory(), Gather(), []
-
-    def follow(told: Digest) -> int:
-        followed.append(told.count)
-        return 0
+    history = SendHistory()
+    gather = Gather(history, Trend())
 
     def come(base: int, delays: list[float | None], now: float) -> Digest | None:
-        return gather.take(history.digest(sent(history, base, delays, now - 0.1)), follow, now)
+        return gather.take(history.digest(sent(history, base, delays, now - 0.1)), now)
 
     assert come(0, [0.05] * 5, 1.0) is not None  # not calm
     gather.calm, gather.least = True, 50.05
@@ -241,7 +313,6 @@ def test_nothing_of_note_is_gathered_and_told_as_one() -> None:
     told = come(15, [0.05, None, 0.05, 0.05, 0.05], 1.3)
     assert told is not None
     assert (told.count, told.lost, told.octets, told.fed, len(told.packets)) == (15, 1, 3 * 510 - 101, False, 5)
-    assert followed == [5, 5]
     assert told.before is not None
     assert told.first is not None
     assert 0.01 < told.first[1] - told.before < 0.03
@@ -264,7 +335,8 @@ def test_nothing_of_note_is_gathered_and_told_as_one() -> None:
 
 
 def test_a_link_that_is_looked_at_rarely_has_not_been_silent() -> None:
-    estimator, gather = Estimator(0.0), Gather()
+    estimator = Estimator(0.0)
+    gather = Gather(estimator.history, estimator.trend)
     gather.calm = True
     known = []
     for n in range(40):
@@ -274,7 +346,7 @@ def test_a_link_that_is_looked_at_rarely_has_not_been_silent() -> None:
         builder = FeedbackBuilder()
         for k in range(5):
             builder.record(5 * n + k, int((now - 0.1 + k * 0.02 + 0.05) * 1e6))
-        told = gather.take(estimator.history.digest(builder.take(1, 2)[0][4:]), estimator.trend.follow, now)
+        told = gather.take(estimator.history.digest(builder.take(1, 2)[0][4:]), now)
         gather.least = estimator.least if n else 0.0
         if told is not None:
             estimator.take(now, told)

@@ -36,7 +36,7 @@ class Step:
         self.there.address = self.sock.getsockname()
         self.far.know(self.sock.getsockname(), self.there)
         self.estimator: Estimator = self.step.estimator(0.0)
-        self.endpoint.follow(self.estimator.history, self.estimator.trend)
+        self.endpoint.follow(twcc.Gather(self.estimator.history, self.estimator.trend))
         self.endpoint.told_by(SENDER)
         self.told: list[Any] = []
         self.came: list[bytes] = []
