@@ -362,14 +362,14 @@ class FeedbackBuilder(twcc.FeedbackBuilder):
             c.noted[c.noted_count] = entry
             c.noted_count += 1
         else:
-            self._pending.append(entry)
+            self.pending.append(entry)
 
     def __len__(self) -> int:
-        return len(self._pending) + int(self._endpoint.c.noted_count)
+        return len(self.pending) + int(self._endpoint.c.noted_count)
 
     def take(self, sender: int, media: int) -> list[bytes]:
         c = self.c
-        if not self._pending:
+        if not self.pending:
             size = self._lib.step_build(c, self._endpoint.c, sender, media, self._out)
             if size >= 0:
                 return [bytes(ffi.buffer(self._out, size))] if size else []
@@ -535,8 +535,8 @@ class Round(forward.Round):
     """Endpoints that are seen to together; feedback that is plain sailing is given in C (step_round)."""
 
     def __init__(self, forwarding: "Forwarding") -> None:
-        super().__init__()
-        self._forwarding = forwarding
+        super().__init__(forwarding)
+        self._step = forwarding
         self._change()
 
     def add(self, endpoint: forward.Endpoint) -> None:
@@ -558,7 +558,7 @@ class Round(forward.Round):
             self._in_order = order = list(self.members)
             self._endpoints = ffi.new("step_endpoint *[]", [cast("Endpoint", e).c for e in order])
             self._turns = ffi.new("uint32_t[]", max(len(order), 1))
-        step, turns, order = self._forwarding, self._turns, self._in_order
+        step, turns, order = self._step, self._turns, self._in_order
         found = step.lib.step_round(step.step, self._endpoints, len(order), now, turns) if step.step is not None else 0
         return [order[place] for place in ffi.unpack(turns, found)] if found else []
 

@@ -79,7 +79,7 @@ class Endpoint(Outlet):
 
     __slots__ = (
         "arrived", "bad", "consent", "counter_id", "descriptor_id", "due", "encrypt", "feedback", "gather", "heard", "kept", "level_id",
-        "owner", "received_bytes", "received_packets", "rx", "rx_keys", "salt", "sent", "streams", "tx", "tx_keys", "ways",
+        "owner", "received_bytes", "received_packets", "report_ssrc", "rx", "rx_keys", "salt", "sent", "streams", "tx", "tx_keys", "ways",
     )  # fmt: skip
 
     def __init__(self, owner: Any) -> None:
@@ -105,6 +105,7 @@ class Endpoint(Outlet):
         self.heard = 0.0
         self.due = 0.0  # when the owner has anything to do for it besides feedback
         self.feedback: FeedbackBuilder | None = None
+        self.report_ssrc = 0  # whose that is
         self.gather: Gather | None = None
         self.kept: dict[bytes, tuple[bytes, float]] = {}
         self.consent: Consent | None = None  # of the address in use
@@ -185,7 +186,7 @@ class Endpoint(Outlet):
 
     def report(self, feedback: FeedbackBuilder, ssrc: int) -> None:
         """What it is told of its packets' arrivals, as `ssrc`: in each round, by the owner where `Round.due` names it."""
-        self.feedback, self.arrived = feedback, feedback.note
+        self.feedback, self.arrived, self.report_ssrc = feedback, feedback.note, ssrc
 
     def watch(self, calm: bool, least: float) -> None:
         """Whether feedback may be gathered for a while where nothing is lost or late; `least`: the least delay known, s."""
@@ -307,10 +308,12 @@ def _renumbered(payload: bytes | memoryview, picture: Picture, picture_offset: i
 
 
 class Round:
-    """Endpoints that are seen to together, ten times a second."""
+    """Endpoints that are seen to together, ten times a second; feedback that is plain sailing is given here."""
 
-    def __init__(self) -> None:
+    def __init__(self, forwarding: "Forwarding") -> None:
+        self.forwarding = forwarding
         self.members: dict[Endpoint, None] = {}
+        self.given = 0  # feedbacks, by the last look
 
     def __len__(self) -> int:
         return len(self.members)
@@ -325,7 +328,20 @@ class Round:
 
     def due(self, now: float) -> list[Endpoint]:
         """Those that are due, or have feedback to be given that was not given here."""
-        return [e for e in self.members if now >= e.due or (e.feedback is not None and len(e.feedback))]
+        out: list[Endpoint] = []
+        self.given = 0
+        for endpoint in self.members:
+            feedback = endpoint.feedback
+            if now >= endpoint.due:
+                out.append(endpoint)
+            elif feedback is not None and feedback.pending:
+                packet = feedback.in_order(endpoint.report_ssrc, next(iter(endpoint.streams), 0))
+                if packet is None:
+                    out.append(endpoint)
+                else:
+                    self.given += 1
+                    self.forwarding.send_rtcp(endpoint, packet)
+        return out
 
 
 class Owner(Protocol):
@@ -386,7 +402,7 @@ class Forwarding:
 
     def round(self) -> Round:
         """Endpoints to be seen to together, none yet."""
-        return Round()
+        return Round(self)
 
     def know(self, address: Address, endpoint: Endpoint) -> None:
         """Datagrams from `address` are this endpoint's."""

@@ -344,7 +344,7 @@ class Relay:
                 rounds -= 1
                 self._turn = (self._turn + 1) % ROUNDS
                 due = self._rounds[self._turn].due(now)
-                seen += len(due)
+                seen += len(due) + self._rounds[self._turn].given
                 for endpoint in due:
                     endpoint.owner.tick(now)
             if now - self._speakers_at > SPEAKERS_SECONDS:

@@ -2,6 +2,7 @@
 
 import math
 import struct
+from collections import deque
 from collections.abc import Sequence
 from itertools import chain
 from operator import sub
@@ -34,38 +35,44 @@ REMEMBERED = 250  # reported arrivals kept, to report around a packet that came 
 class FeedbackBuilder:
     """Receiver side: `record` every packet that carries a transport-wide sequence, `take` a feedback every 50 to 100 ms."""
 
-    __slots__ = ("_count", "_highest", "_next", "_pending", "_reported", "note")
+    __slots__ = ("_count", "_highest", "_next", "_recent", "_recently", "_reported", "note", "pending")
 
     def __init__(self) -> None:
-        self._pending: list[int] = []
-        self.note = self._pending.append  # the inner loop may call note(arrival_us << 16 | sequence) and spare a call
+        self.pending: list[int] = []  # what came since the last feedback
+        self.note = self.pending.append  # the inner loop may call note(arrival_us << 16 | sequence) and spare a call
         self._reported: dict[int, int] = {}  # unwrapped sequence -> arrival, oldest first
+        self._recent: deque[tuple[int, list[int]]] = deque()  # what is to be in it: first sequence and arrivals of feedbacks in order
+        self._recently = 0  # how many packets those are
         self._highest = -1  # unwrapped; -1: nothing yet
         self._next = 0  # first sequence that no feedback spoke of
         self._count = 0
 
     def record(self, sequence: int, arrival_us: int) -> None:
         """Notes a packet: 16-bit sequence, arrival in microseconds of any steady clock. On the packet path: one append."""
-        self._pending.append(arrival_us << 16 | sequence)
+        self.pending.append(arrival_us << 16 | sequence)
 
     def extend(self, noted: Sequence[int]) -> None:
         """Notes packets that came before those of `note`; entries as `note` takes them."""
-        self._pending[:0] = noted
+        self.pending[:0] = noted
 
     def __len__(self) -> int:
-        return len(self._pending)
+        return len(self.pending)
 
     def take(self, sender: int, media: int) -> list[bytes]:
         """The RTCP packets (PT 205, FMT 15) for what came since the last call; empty when nothing did.
 
         More than one when the packets are many, far apart in sequence, or more than 8 s apart in time.
         """
-        if not self._pending:
+        if not self.pending:
             return []
-        if (packet := self._in_order(sender, media)) is not None:
+        if (packet := self.in_order(sender, media)) is not None:
             return [packet]
-        pending = self._pending[:PENDING_LIMIT]
-        self._pending.clear()  # the same list stays: `note` is bound to it
+        pending = self.pending[:PENDING_LIMIT]
+        self.pending.clear()  # the same list stays: `note` is bound to it
+        for base, times in self._recent:
+            self._reported.update(zip(range(base, base + len(times)), times, strict=True))
+        self._recent.clear()
+        self._recently = 0
         arrivals = self._unwrap(pending)
         if not arrivals:
             return []
@@ -93,12 +100,12 @@ class FeedbackBuilder:
                     base = following
         return packets
 
-    def _in_order(self, sender: int, media: int) -> bytes | None:
-        """The feedback where nothing is missing, late or far apart, as nearly always: the same bytes without a look at each packet.
+    def in_order(self, sender: int, media: int) -> bytes | None:
+        """The feedback about `pending`, which is not empty, where nothing is missing, late or far apart, as nearly always.
 
-        None: it is not so, and nothing is changed.
+        The same bytes without a look at each packet. None: it is not so, and nothing is changed.
         """
-        pending, base = self._pending, self._next
+        pending, base = self.pending, self._next
         count, first = len(pending), base & 0xFFFF
         if self._highest + 1 != base or self._highest < 0 or count > IN_ORDER or first + count > 0x10000:
             return None
@@ -115,9 +122,11 @@ class FeedbackBuilder:
         pending.clear()
         self._highest = base + count - 1
         self._next = base + count
-        reported = self._reported
-        reported.update(zip(range(base, base + count), times, strict=True))
-        self._forget()
+        recent = self._recent
+        recent.append((base, times))
+        self._recently += count
+        while self._recently - len(recent[0][1]) >= REMEMBERED:
+            self._recently -= len(recent.popleft()[1])
         # One chunk of a run length says that all came.
         return self._packet(sender, media, base, count, reference, (1 << 13 | count).to_bytes(2) + deltas)
 
