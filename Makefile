@@ -29,7 +29,7 @@ run: setup ## demo records on embedded SQLite at http://127.0.0.1:8080, with dem
 	$(VENV)/bin/health-hub serve --demo --db $(DB)
 
 test: setup ## every test; says at the end what was skipped and how to install it
-	@$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(PY) -m pytest -n 3 --dist loadgroup $(ARGS)
 
 lint: setup ## style and types
 	@$(PY) -m ruff check .
