@@ -8,6 +8,7 @@ from typing import Any, Final
 from bench.relay import packets
 from bench.relay.sources import Window
 from bench.relay.transport import Transport
+from telemed.relay.twcc import FeedbackBuilder
 from telemed.wire import rtcp
 
 NACK_TRIES: Final = 10
@@ -65,8 +66,7 @@ class Watcher:
         self.trace = False
         self.sound_back = self.video_back = 0.0  # first arrival since they were set to 0
         self._key_started = False
-        self._reports = -1
-        self._arrivals: list[tuple[int, float]] = []
+        self._builder = FeedbackBuilder()
         self.gaps: set[Track] = set()
         self.feedback_at = self._random.random() * FEEDBACK_SECONDS
         self.report_at = self._random.random()
@@ -91,7 +91,7 @@ class Watcher:
                 while i < end:
                     element = data[i]
                     if element >> 4 == packets.TRANSPORT_ID:
-                        self._arrivals.append((data[i + 1] << 8 | data[i + 2], now))
+                        self._builder.record(data[i + 1] << 8 | data[i + 2], int(now * 1e6))
                         break
                     i += 1 if element == 0 else 2 + (element & 15)
             at = end
@@ -201,8 +201,7 @@ class Watcher:
             self._ask(now)
         if now >= self.feedback_at:
             self.feedback_at = now + FEEDBACK_SECONDS
-            if self._arrivals:
-                self._feedback()
+            self._feedback()
         if now >= self.report_at:
             self.report_at = now + 1.0
             blocks = [self._block(t) for t in self.tracks.values()]
@@ -235,21 +234,8 @@ class Watcher:
 
     def _feedback(self) -> None:
         """Transport-wide feedback of what arrived since the last."""
-        arrivals, self._arrivals = self._arrivals, []
-        base = arrivals[0][0]
-        # The few that are out of order belong to the report that they came in, at their place.
-        where: dict[int, float] = {}
-        low = high = 0
-        for sequence, at in arrivals:
-            offset = ((sequence - base + 0x8000) & 0xFFFF) - 0x8000
-            where.setdefault(offset, at)
-            low, high = min(low, offset), max(high, offset)
-        self._reports = (self._reports + 1) & 255
-        first = min(where.values())
-        reference = int(first * 1e6) // 64000
-        origin = reference * 64000
-        found = [int(where[n] * 1e6) - origin if n in where else None for n in range(low, high + 1)]
-        self.transport.send_rtcp(transport_feedback((base + low) & 0xFFFF, reference & 0xFFFFFF, self._reports, found))
+        for packet in self._builder.take(SENDER, 0):
+            self.transport.send_rtcp(packet)
 
     def _block(self, track: Track) -> Any:
         expected = (track.cycles << 16) + track.highest - track.first + 1
@@ -259,33 +245,3 @@ class Watcher:
         fraction = max(0, min(255, (span - received) * 256 // span)) if span > 0 else 0
         highest = (track.cycles << 16 | track.highest) & 0xFFFFFFFF
         return rtcp.ReportBlock(track.ssrc, fraction, max(-0x800000, min(lost, 0x7FFFFF)), highest, int(track.jitter), 0, 0)
-
-
-def transport_feedback(base: int, reference: int, count: int, arrivals: list[int | None]) -> bytes:
-    """A transport-wide feedback packet (draft-holmer-rmcat-transport-wide-cc-extensions 3.1) from us after the reference time."""
-    statuses, deltas, before = [], b"", 0
-    for at in arrivals:
-        if at is None:
-            statuses.append(0)
-            continue
-        delta = (at - before) // 250
-        before += delta * 250
-        if 0 <= delta <= 255:
-            statuses.append(1)
-            deltas += bytes((delta,))
-        else:
-            statuses.append(2)
-            deltas += max(-0x8000, min(delta, 0x7FFF)).to_bytes(2, signed=True)
-    chunks = b""
-    for n in range(0, len(statuses), 7):
-        part = statuses[n : n + 7]
-        value = 0xC000
-        for i, status in enumerate(part):
-            value |= status << (12 - 2 * i)
-        chunks += value.to_bytes(2)
-    body = SENDER.to_bytes(4) + bytes(4) + base.to_bytes(2) + len(arrivals).to_bytes(2) + reference.to_bytes(3) + bytes((count,))
-    body += chunks + deltas
-    padding = -len(body) % 4
-    if padding:
-        body += bytes(padding - 1) + bytes((padding,))
-    return bytes((0x80 | (0x20 if padding else 0) | 15, 205)) + (len(body) // 4).to_bytes(2) + body

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -12,9 +11,7 @@ from bench.relay import packets, session
 from bench.relay.load import Plan, run
 from bench.relay.scenarios import LAYERS
 from bench.relay.sources import Publisher, Shape, Window
-from bench.relay.watcher import transport_feedback
 from telemed.relay.dtls import Certificate
-from telemed.wire import rtcp
 
 
 @given(stream=st.integers(0, 2**32 - 1), number=st.integers(0, 2**32 - 1), filler=st.integers(0, 1000), at=st.integers(0, 60))
@@ -36,22 +33,6 @@ def test_a_vp8_head_is_found_again(key: bool) -> None:
     assert packets.vp8_body(bytearray(head + bytes(20)), 0, 24) == (4, False, False)
     # The relay may write the descriptor anew, with a picture id of 7 bits and temporal layers.
     assert packets.vp8_body(bytearray(b"\x90\xe0\x12\x05\x20" + bytes(20)), 0, 25)[0] == 5 + 10
-
-
-@given(st.lists(st.one_of(st.none(), st.integers(0, 60_000)), min_size=1, max_size=300), st.integers(0, 65535))
-def test_transport_wide_feedback_says_what_arrived_when(gaps: Sequence[int | None], base: int) -> None:
-    arrivals: list[int | None] = []
-    now = 0
-    for gap in gaps:
-        now += (gap or 0) // 250 * 250
-        arrivals.append(None if gap is None else now)
-    (got,) = rtcp.parse(transport_feedback(base, 100, 7, arrivals))
-    assert isinstance(got, rtcp.TransportFeedback)
-    read = [at for _, at in got.arrivals]
-    assert len(read) == len(arrivals)
-    assert [at is None for at in read] == [at is None for at in arrivals]
-    times = [at - 100 * 64_000 for at in read if at is not None]
-    assert times == [at for at in arrivals if at is not None]
 
 
 async def test_without_a_relay_nothing_is_lost() -> None:
