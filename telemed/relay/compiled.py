@@ -534,9 +534,10 @@ class Forwarder(forward.Forwarder):
 class Round(forward.Round):
     """Endpoints that are seen to together; feedback that is plain sailing is given in C (step_round)."""
 
+    forwarding: "Forwarding"
+
     def __init__(self, forwarding: "Forwarding") -> None:
         super().__init__(forwarding)
-        self._step = forwarding
         self._change()
 
     def add(self, endpoint: forward.Endpoint) -> None:
@@ -558,7 +559,7 @@ class Round(forward.Round):
             self._in_order = order = list(self.members)
             self._endpoints = ffi.new("step_endpoint *[]", [cast("Endpoint", e).c for e in order])
             self._turns = ffi.new("uint32_t[]", max(len(order), 1))
-        step, turns, order = self._step, self._turns, self._in_order
+        step, turns, order = self.forwarding, self._turns, self._in_order
         found = step.lib.step_round(step.step, self._endpoints, len(order), now, turns) if step.step is not None else 0
         return [order[place] for place in ffi.unpack(turns, found)] if found else []
 

@@ -8,7 +8,7 @@ from itertools import chain
 from operator import sub
 from typing import TYPE_CHECKING, Any, Protocol
 
-from telemed.wire.rtcp import RTPFB, reference_us
+from telemed.wire.rtcp import feedback_alone, reference_us
 from telemed.wire.rtcp import statuses as told_of
 
 if TYPE_CHECKING:
@@ -35,14 +35,13 @@ REMEMBERED = 250  # reported arrivals kept, to report around a packet that came 
 class FeedbackBuilder:
     """Receiver side: `record` every packet that carries a transport-wide sequence, `take` a feedback every 50 to 100 ms."""
 
-    __slots__ = ("_count", "_highest", "_next", "_recent", "_recently", "_reported", "note", "pending")
+    __slots__ = ("_count", "_highest", "_next", "_recent", "_reported", "note", "pending")
 
     def __init__(self) -> None:
         self.pending: list[int] = []  # what came since the last feedback
         self.note = self.pending.append  # the inner loop may call note(arrival_us << 16 | sequence) and spare a call
         self._reported: dict[int, int] = {}  # unwrapped sequence -> arrival, oldest first
         self._recent: deque[tuple[int, list[int]]] = deque()  # what is to be in it: first sequence and arrivals of feedbacks in order
-        self._recently = 0  # how many packets those are
         self._highest = -1  # unwrapped; -1: nothing yet
         self._next = 0  # first sequence that no feedback spoke of
         self._count = 0
@@ -72,7 +71,6 @@ class FeedbackBuilder:
         for base, times in self._recent:
             self._reported.update(zip(range(base, base + len(times)), times, strict=True))
         self._recent.clear()
-        self._recently = 0
         arrivals = self._unwrap(pending)
         if not arrivals:
             return []
@@ -124,9 +122,8 @@ class FeedbackBuilder:
         self._next = base + count
         recent = self._recent
         recent.append((base, times))
-        self._recently += count
-        while self._recently - len(recent[0][1]) >= REMEMBERED:
-            self._recently -= len(recent.popleft()[1])
+        while len(recent) > 1 and recent[1][0] <= self._next - REMEMBERED:  # each begins where the one before ends
+            recent.popleft()
         # One chunk of a run length says that all came.
         return self._packet(sender, media, base, count, reference, (1 << 13 | count).to_bytes(2) + deltas)
 
@@ -415,13 +412,13 @@ class Gather:
         """Whether a datagram of RTCP is feedback alone that tells what is expected, and is left: of a link that was calm, all came, in
         order and soon, behind those that the one before told of. False: it is to be read, and nothing is changed.
         """
-        size = len(packet)
-        if not self.calm or size < 24 or packet[1] != RTPFB or packet[4:8] != self.sender or packet[0] & 0xDF != 0x8F or packet[14]:
+        if not self.calm or packet[4:8] != self.sender or now - self._told_at >= GATHERED or now - self._heard >= SILENT:
             return False
-        count, begin = packet[15], packet[12] << 8 | packet[13]
-        if size != 4 * ((packet[2] << 8 | packet[3]) + 1) or size < 22 + count + (packet[-1] if packet[0] & 32 else 0):
+        body = feedback_alone(packet)
+        if body is None or len(body) < 19:
             return False
-        if not count or packet[20] != 0x20 or packet[21] != count or now - self._told_at >= GATHERED or now - self._heard >= SILENT:
+        count, begin = body[11], body[8] << 8 | body[9]
+        if not count or body[10] or body[16] != 0x20 or body[17] != count or len(body) < 18 + count:  # one chunk: a run of those that came
             return False
         history = self.history
         ring, mask, newest, latest = history.ring, history.mask, history.source.counter, history.base
@@ -430,9 +427,9 @@ class Gather:
         if not count - 1 <= newest - begin & 0xFFFF <= mask or latest != latest:
             return False
         first, last = 2 * (begin & mask), 2 * (begin + count - 1 & mask)
-        came = int.from_bytes(packet[16:19], signed=True) * REFERENCE_US + packet[22] * TICK_US
+        came = reference_us(body) + body[18] * TICK_US
         came += round((latest - came) / REFERENCE_SPAN_US) * REFERENCE_SPAN_US
-        end = came + sum(packet[23 : 22 + count]) * TICK_US
+        end = came + sum(body[19 : 18 + count]) * TICK_US
         came_s, end_s, left, tail = came * 1e-6, end * 1e-6, ring[first], ring[last]
         late = end_s - tail - self.least
         if late >= EARLY or came_s - left - self.least >= EARLY or came_s - self._newest >= HOLE or ring[first + 1] <= 0:
